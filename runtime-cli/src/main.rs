@@ -1,0 +1,2 @@
+//! corten, the command.
+fn main() {}
