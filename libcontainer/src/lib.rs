@@ -1,2 +1,15 @@
 //! libcontainer: compile an OCI bundle into a plan, and launch it.
+//!
+//! ```text
+//! bytes ──parse──> Config ──validate──> Valid ──compile──> Plan ──prepare──> Prepared ──launch──> Container
+//! ```
+//!
+//! Data flows one way, and every arrow is one function. Up to the plan nothing touches the machine; the plan can be
+//! printed and compared; a child that cannot allocate (the crate `corten-init`) carries it out.
 #![deny(unsafe_code)]
+
+pub mod config;
+pub mod error;
+pub mod validate;
+
+pub use error::{Error, Result};
