@@ -231,4 +231,13 @@ pub enum Error {
     /// A system call without a path.
     #[error(transparent)]
     Syscall(#[from] SyscallError),
+    /// A container's id, state or status.
+    #[error(transparent)]
+    State(#[from] crate::state::StateError),
+    /// Something that is not there yet.
+    #[error("{what} is not supported yet")]
+    Unsupported {
+        /// The verb or the flag.
+        what: &'static str,
+    },
 }

@@ -10,6 +10,8 @@
 
 pub mod config;
 pub mod error;
+pub mod ops;
+pub mod state;
 pub mod validate;
 
 pub use error::{Error, Result};

@@ -1,0 +1,116 @@
+//! What can be asked of the verbs, as plain data.
+
+use std::path::PathBuf;
+
+use crate::state::CgroupManager;
+
+/// How to create a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CreateOptions {
+    /// The container's name.
+    pub id: String,
+    /// The bundle's directory, absolute or relative to the working directory.
+    pub bundle: PathBuf,
+    /// Socket that gets the master side of the terminal.
+    pub console_socket: Option<PathBuf>,
+    /// Socket that gets a pidfd of the container's first process.
+    pub pidfd_socket: Option<PathBuf>,
+    /// File that gets the pid of the container's first process.
+    pub pid_file: Option<PathBuf>,
+    /// Move the mount instead of pivot_root(2): needed where the rootfs is on a ramdisk.
+    pub no_pivot: bool,
+    /// Stay in the session keyring of the caller.
+    pub no_new_keyring: bool,
+    /// Pass that many descriptors beyond stdio and `LISTEN_FDS`.
+    pub preserve_fds: u32,
+    /// Who makes the cgroup.
+    pub cgroup_manager: CgroupManager,
+}
+
+impl CreateOptions {
+    /// The options that hold when nothing is said.
+    #[must_use]
+    pub fn new(id: impl Into<String>, bundle: impl Into<PathBuf>) -> CreateOptions {
+        CreateOptions {
+            id: id.into(),
+            bundle: bundle.into(),
+            console_socket: None,
+            pidfd_socket: None,
+            pid_file: None,
+            no_pivot: false,
+            no_new_keyring: false,
+            preserve_fds: 0,
+            cgroup_manager: CgroupManager::default(),
+        }
+    }
+}
+
+/// How to create, start and wait for a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunOptions {
+    /// How to create it.
+    pub create: CreateOptions,
+    /// Do not wait.
+    pub detach: bool,
+    /// Do not delete it at its end.
+    pub keep: bool,
+    /// Do not adopt processes that the container orphans.
+    pub no_subreaper: bool,
+}
+
+/// How to start another process in a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExecOptions {
+    /// The container's name.
+    pub id: String,
+    /// What to start.
+    pub process: ExecProcess,
+    /// Do not wait.
+    pub detach: bool,
+    /// File that gets its pid; written only once the program runs (CRI-O tells failure by an empty one).
+    pub pid_file: Option<PathBuf>,
+    /// Socket that gets the master side of the terminal.
+    pub console_socket: Option<PathBuf>,
+    /// Socket that gets a pidfd of the process.
+    pub pidfd_socket: Option<PathBuf>,
+    /// Pass that many descriptors beyond stdio and `LISTEN_FDS`.
+    pub preserve_fds: u32,
+    /// Also in a frozen container.
+    pub ignore_paused: bool,
+    /// Sub-cgroups of the container's own, each `PATH` or, on v1, `CONTROLLER[,CONTROLLER…]:PATH`.
+    pub cgroup: Vec<String>,
+}
+
+/// What `exec` starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ExecProcess {
+    /// A file that holds the `process` object of a configuration.
+    File(PathBuf),
+    /// The container's own `process` with these changes.
+    Flags(Box<ExecFlags>),
+}
+
+/// Changes to the container's own `process`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ExecFlags {
+    /// The program and its arguments.
+    pub args: Vec<String>,
+    /// Working directory.
+    pub cwd: Option<String>,
+    /// More variables, each `NAME=VALUE`.
+    pub env: Vec<String>,
+    /// `UID[:GID]`.
+    pub user: Option<String>,
+    /// More group ids.
+    pub additional_gids: Vec<u32>,
+    /// More capabilities, for the bounding, effective and permitted sets.
+    pub caps: Vec<String>,
+    /// Set no_new_privs (else as in the configuration).
+    pub no_new_privs: bool,
+    /// AppArmor profile.
+    pub apparmor: Option<String>,
+    /// SELinux label.
+    pub process_label: Option<String>,
+    /// Give it a terminal. Unlike the rest, `false` also overrides the configuration.
+    pub terminal: bool,
+}

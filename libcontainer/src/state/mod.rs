@@ -1,0 +1,30 @@
+//! What is remembered of a container between two commands.
+//!
+//! Every container has a directory of its own, named by its id, under the state root:
+//!
+//! | file | written by | meaning |
+//! |---|---|---|
+//! | `state.json` | create, start, update | [`State`]; replaced by rename, so that a reader sees the old or the new |
+//! | `config.json` | create | the configuration as it was then: later edits of the bundle change nothing |
+//! | `start.sock` | create | the gate; while it exists, the container waits for `start` |
+//!
+//! The status of a container is never stored. [`lifecycle::status`] derives it from what is true now: is the first
+//! process alive, is the cgroup frozen, is the gate still there.
+
+mod error;
+mod id;
+pub mod lifecycle;
+pub mod pidfile;
+pub mod process;
+mod record;
+mod root;
+mod store;
+pub mod time;
+
+pub use error::StateError;
+pub use id::ContainerId;
+pub use lifecycle::{Operation, Status};
+pub use process::ProcessRef;
+pub use record::{CgroupManager, FORMAT, State};
+pub use root::default_root;
+pub use store::{CONFIG_FILE, Entry, Lock, START_SOCKET, STATE_FILE, Store};

@@ -1,0 +1,74 @@
+//! Pid files, as engines read them.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::error::PathError;
+
+/// Writes `pid` in decimal and without a newline (containerd gives the whole file to Go's `Atoi`).
+///
+/// The file appears at once with its content, by a rename from a neighbour of its own name, so a reader that polls for
+/// it never sees it empty. An existing file is replaced.
+///
+/// # Errors
+///
+/// [`PathError`] naming the pid file.
+pub fn write(path: &Path, pid: i32) -> Result<(), PathError> {
+    let temporary = neighbour(path);
+    let result = write_then_rename(&temporary, path, pid);
+    if result.is_err() {
+        // The first error is the one to tell; a temporary file that was never made cannot be removed either.
+        let _ = fs::remove_file(&temporary);
+    }
+    result.map_err(PathError::doing("write pid file", path))
+}
+
+fn write_then_rename(temporary: &Path, path: &Path, pid: i32) -> std::io::Result<()> {
+    let mut options = fs::OpenOptions::new();
+    // O_NOFOLLOW and not O_EXCL: a crash may have left one behind.
+    options.write(true).create(true).truncate(true).mode(0o644).custom_flags(libc::O_NOFOLLOW);
+    let mut file = options.open(temporary)?;
+    file.write_all(pid.to_string().as_bytes())?;
+    fs::rename(temporary, path)
+}
+
+/// `.NAME.corten` beside the file: a rename works within one directory.
+fn neighbour(path: &Path) -> PathBuf {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(".corten");
+    path.with_file_name(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::store::tests::Scratch;
+
+    #[test]
+    fn decimal_without_newline_and_overwriting() {
+        let scratch = Scratch::new();
+        let path = scratch.path().join("init.pid");
+        fs::write(&path, "a much longer text than any pid").unwrap();
+        write(&path, 4711).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "4711");
+        assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 1, "nothing left beside it");
+    }
+
+    #[test]
+    fn a_missing_directory_is_named() {
+        let error = write(Path::new("/nonexistent/dir/x.pid"), 1).unwrap_err().to_string();
+        assert_eq!(error, "write pid file /nonexistent/dir/x.pid: no such file or directory");
+    }
+
+    #[test]
+    fn a_directory_in_the_way_leaves_nothing() {
+        let scratch = Scratch::new();
+        let path = scratch.path().join("x.pid");
+        fs::create_dir(&path).unwrap();
+        assert!(write(&path, 1).unwrap_err().to_string().contains("is a directory"));
+        assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,485 @@
+//! The directories under the state root.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::{ContainerId, State, StateError};
+use crate::error::{PathError, Result};
+
+/// Name of the file that holds [`State`].
+pub const STATE_FILE: &str = "state.json";
+/// Name of the file that holds the configuration as it was at `create`.
+pub const CONFIG_FILE: &str = "config.json";
+/// Name of the socket that exists while the container waits for `start`.
+pub const START_SOCKET: &str = "start.sock";
+
+const STATE_TEMPORARY: &str = ".state.json.new";
+const CONFIG_TEMPORARY: &str = ".config.json.new";
+
+/// All containers of one state root.
+#[derive(Debug, Clone)]
+pub struct Store {
+    root: PathBuf,
+}
+
+impl Store {
+    /// The store at `root`, which need not exist yet: the first [`Store::reserve`] makes it, with mode 0700.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says about the working directory, if `root` is relative.
+    pub fn open(root: &Path) -> Result<Store> {
+        let root = std::path::absolute(root).map_err(PathError::doing("resolve", root))?;
+        Ok(Store { root })
+    }
+
+    /// The state root, absolute.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Takes an id: makes its directory, which is empty and locked.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError::Exists`] if the id is taken; [`PathError`] if the directory cannot be made.
+    pub fn reserve(&self, id: &ContainerId) -> Result<(Entry, Lock)> {
+        let path = self.root.join(id.as_str());
+        let mode = Mode::RWXU;
+        let mut made = rustix::fs::mkdir(&path, mode);
+        if made == Err(Errno::NOENT) {
+            self.make_root()?;
+            made = rustix::fs::mkdir(&path, mode);
+        }
+        match made {
+            Ok(()) => {}
+            Err(Errno::EXIST) => return Err(StateError::Exists { id: id.to_string() }.into()),
+            Err(e) => return Err(PathError::doing("mkdir", &path)(e).into()),
+        }
+        let entry = Entry { dir: open_directory(&path)?, path, id: id.clone() };
+        let lock = entry.lock()?;
+        Ok((entry, lock))
+    }
+
+    /// The directory of a container, not locked: `state` and `kill` must work while a hook of `create` runs.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError::NotFound`] if there is none.
+    pub fn open_entry(&self, id: &ContainerId) -> Result<Entry> {
+        let path = self.root.join(id.as_str());
+        match open_directory(&path) {
+            Ok(dir) => Ok(Entry { dir, path, id: id.clone() }),
+            Err(e) if e.source.kind() == io::ErrorKind::NotFound => {
+                Err(StateError::NotFound { id: id.to_string() }.into())
+            }
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// The ids of all containers, sorted. A root that does not exist has none.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says about the root.
+    pub fn ids(&self) -> Result<Vec<ContainerId>> {
+        let entries = match fs::read_dir(&self.root) {
+            Ok(entries) => entries,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) => return Err(PathError::doing("read", &self.root)(e).into()),
+        };
+        let mut ids = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(PathError::doing("read", &self.root))?;
+            let is_dir = entry.file_type().is_ok_and(|t| t.is_dir());
+            if let Some(id) = entry.file_name().to_str().and_then(|n| ContainerId::new(n).ok())
+                && is_dir
+            {
+                ids.push(id);
+            }
+        }
+        ids.sort();
+        Ok(ids)
+    }
+
+    /// The sticky bit keeps the directory from being pruned under `$XDG_RUNTIME_DIR` (XDG base directory
+    /// specification); elsewhere it does no harm.
+    fn make_root(&self) -> Result<()> {
+        let mut builder = fs::DirBuilder::new();
+        let made = builder.recursive(true).mode(0o1700).create(&self.root);
+        Ok(made.map_err(PathError::doing("mkdir", &self.root))?)
+    }
+}
+
+fn open_directory(path: &Path) -> std::result::Result<OwnedFd, PathError> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::empty()).map_err(PathError::doing("open", path))
+}
+
+/// The directory of one container. All access goes through its descriptor, so that a container of the same id that was
+/// made meanwhile is not mistaken for this one.
+#[derive(Debug)]
+pub struct Entry {
+    dir: OwnedFd,
+    path: PathBuf,
+    id: ContainerId,
+}
+
+/// An exclusive lock on a container, held by `create`, `start`, `delete`, `pause`, `resume` and `update`.
+///
+/// It is given up when this is dropped, explicitly: the container's first process may hold a copy of the descriptor.
+#[derive(Debug)]
+pub struct Lock {
+    dir: OwnedFd,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // The descriptor is closed next, so there is nothing that a failure could still spoil.
+        let _ = rustix::fs::flock(&self.dir, FlockOperation::Unlock);
+    }
+}
+
+impl Entry {
+    /// The container's id.
+    #[must_use]
+    pub fn id(&self) -> &ContainerId {
+        &self.id
+    }
+
+    /// The directory, absolute.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The directory's descriptor, for calls such as openat(2).
+    #[must_use]
+    pub fn dir(&self) -> BorrowedFd<'_> {
+        self.dir.as_fd()
+    }
+
+    /// Waits for the lock.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError::NotFound`] if the container was deleted meanwhile.
+    pub fn lock(&self) -> Result<Lock> {
+        self.flock(FlockOperation::LockExclusive)?.ok_or_else(|| self.gone())
+    }
+
+    /// Takes the lock, or returns `None` if another command holds it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Entry::lock`].
+    pub fn try_lock(&self) -> Result<Option<Lock>> {
+        self.flock(FlockOperation::NonBlockingLockExclusive)
+    }
+
+    fn flock(&self, operation: FlockOperation) -> Result<Option<Lock>> {
+        // An open file description of its own: it is what flock(2) locks, and dropping `Lock` shall not touch `self`.
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let dir = rustix::fs::openat(&self.dir, ".", flags, Mode::empty()).map_err(|e| match e {
+            Errno::NOENT => self.gone(),
+            e => PathError::doing("open", &self.path)(e).into(),
+        })?;
+        loop {
+            match rustix::fs::flock(&dir, operation) {
+                Ok(()) => break,
+                Err(Errno::INTR) => {}
+                Err(Errno::WOULDBLOCK) => return Ok(None),
+                Err(e) => return Err(PathError::doing("lock", &self.path)(e).into()),
+            }
+        }
+        let lock = Lock { dir };
+        let stat = rustix::fs::fstat(&lock.dir).map_err(PathError::doing("stat", &self.path))?;
+        if stat.st_nlink == 0 { Err(self.gone()) } else { Ok(Some(lock)) }
+    }
+
+    fn gone(&self) -> crate::Error {
+        StateError::NotFound { id: self.id.to_string() }.into()
+    }
+
+    /// Replaces `state.json` atomically. Nothing is synced: the directory lives on a tmpfs and means nothing after a
+    /// reboot.
+    ///
+    /// # Errors
+    ///
+    /// [`PathError`] naming the file.
+    pub fn write_state(&self, state: &State) -> Result<()> {
+        let path = self.path.join(STATE_FILE);
+        let bytes = state.to_json().map_err(|e| PathError::doing("write", &path)(io::Error::from(e)))?;
+        Ok(self.replace(STATE_TEMPORARY, STATE_FILE, &bytes).map_err(PathError::doing("write", &path))?)
+    }
+
+    /// Reads `state.json`.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError::Incomplete`] if there is none, [`StateError::NotFound`] if the container was just deleted,
+    /// [`StateError::Damaged`] and [`StateError::Foreign`] if it makes no sense.
+    pub fn read_state(&self) -> Result<State> {
+        let path = self.path.join(STATE_FILE);
+        match self.read(STATE_FILE) {
+            Ok(bytes) => Ok(State::from_json(&bytes, &path)?),
+            Err(Errno::NOENT) => {
+                let gone = rustix::fs::fstat(&self.dir).is_ok_and(|s| s.st_nlink == 0);
+                Err(if gone {
+                    self.gone()
+                } else {
+                    StateError::Incomplete { id: self.id.to_string() }.into()
+                })
+            }
+            Err(e) => Err(PathError::doing("read", &path)(e).into()),
+        }
+    }
+
+    /// Keeps the bytes of `config.json`.
+    ///
+    /// # Errors
+    ///
+    /// [`PathError`] naming the file.
+    pub fn write_config(&self, bytes: &[u8]) -> Result<()> {
+        let written = self.replace(CONFIG_TEMPORARY, CONFIG_FILE, bytes);
+        Ok(written.map_err(PathError::doing("write", &self.path.join(CONFIG_FILE)))?)
+    }
+
+    /// The bytes of `config.json` as they were at `create`.
+    ///
+    /// # Errors
+    ///
+    /// [`PathError`] naming the file.
+    pub fn read_config(&self) -> Result<Vec<u8>> {
+        Ok(self.read(CONFIG_FILE).map_err(PathError::doing("read", &self.path.join(CONFIG_FILE)))?)
+    }
+
+    /// Whether the gate is still there, that is, whether the container waits for `start`.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says, except that it is not there.
+    pub fn has_start_socket(&self) -> Result<bool> {
+        match rustix::fs::statat(&self.dir, START_SOCKET, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(_) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(e) => Err(PathError::doing("stat", &self.path.join(START_SOCKET))(e).into()),
+        }
+    }
+
+    /// Removes the directory and what is in it. `state.json` goes last, so that an interrupted `delete` can be repeated.
+    ///
+    /// # Errors
+    ///
+    /// [`PathError`] naming what could not be removed.
+    pub fn remove(&self) -> Result<()> {
+        for name in [START_SOCKET, CONFIG_FILE, STATE_FILE] {
+            self.unlink(name)?;
+        }
+        match rustix::fs::rmdir(&self.path) {
+            Ok(()) | Err(Errno::NOENT) => return Ok(()),
+            Err(Errno::NOTEMPTY | Errno::EXIST) => {}
+            Err(e) => return Err(PathError::doing("remove", &self.path)(e).into()),
+        }
+        // Something that corten did not put there, or what an interrupted write left behind. The standard library
+        // walks by descriptor and does not follow symlinks.
+        match fs::remove_dir_all(&self.path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                Err(PathError::doing("remove", &self.path)(e).into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn unlink(&self, name: &str) -> Result<()> {
+        match rustix::fs::unlinkat(&self.dir, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            // A directory of that name: the walk over the leftovers takes it.
+            Err(Errno::ISDIR) => Ok(()),
+            Err(e) => Err(PathError::doing("remove", &self.path.join(name))(e).into()),
+        }
+    }
+
+    fn replace(&self, temporary: &str, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&self.dir, temporary, flags, Mode::RUSR | Mode::WUSR)?;
+        let mut file = fs::File::from(file);
+        let written = io::Write::write_all(&mut file, bytes);
+        let done = written.and_then(|()| {
+            rustix::fs::renameat(&self.dir, temporary, &self.dir, name).map_err(io::Error::from)
+        });
+        if done.is_err() {
+            // On a full filesystem the half-written file must not stay; the first error is the one to tell.
+            let _ = rustix::fs::unlinkat(&self.dir, temporary, AtFlags::empty());
+        }
+        done
+    }
+
+    fn read(&self, name: &str) -> rustix::io::Result<Vec<u8>> {
+        // O_NONBLOCK: a FIFO of that name must not hang the reader.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let file = rustix::fs::openat(&self.dir, name, flags, Mode::empty())?;
+        let mut bytes = Vec::with_capacity(8192);
+        loop {
+            if bytes.capacity() - bytes.len() < 1024 {
+                bytes.reserve(bytes.len());
+            }
+            match rustix::io::read(&file, rustix::buffer::spare_capacity(&mut bytes)) {
+                Ok(0) => return Ok(bytes),
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(e) => return Err(e),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+    use crate::state::record::tests::example;
+
+    /// A directory of its own for one test, removed at its end.
+    pub(crate) struct Scratch(PathBuf);
+
+    impl Scratch {
+        pub(crate) fn new() -> Scratch {
+            static NEXT: AtomicU32 = AtomicU32::new(0);
+            let name = format!("corten-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+            let path = std::env::temp_dir().join(name);
+            fs::create_dir_all(&path).unwrap();
+            Scratch(path)
+        }
+
+        pub(crate) fn path(&self) -> &Path {
+            &self.0
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn id(text: &str) -> ContainerId {
+        ContainerId::new(text).unwrap()
+    }
+
+    #[test]
+    fn the_life_of_an_entry() {
+        let scratch = Scratch::new();
+        let store = Store::open(&scratch.path().join("deep/root")).unwrap();
+        assert_eq!(store.ids().unwrap(), []);
+        let (entry, lock) = store.reserve(&id("c1")).unwrap();
+        let mode = |p: &Path| fs::metadata(p).unwrap().permissions().mode() & 0o7777;
+        assert_eq!(mode(store.root()) & 0o777, 0o700);
+        assert_eq!(mode(entry.path()), 0o700);
+        let incomplete = entry.read_state().unwrap_err().to_string();
+        assert!(incomplete.contains("delete --force c1"), "{incomplete}");
+        entry.write_config(b"{}").unwrap();
+        entry.write_state(&example("c1")).unwrap();
+        drop(lock);
+
+        let again = store.open_entry(&id("c1")).unwrap();
+        assert_eq!(again.read_state().unwrap(), example("c1"));
+        assert_eq!(again.read_config().unwrap(), b"{}");
+        assert_eq!(mode(&again.path().join(STATE_FILE)), 0o600);
+        assert_eq!(store.ids().unwrap(), [id("c1")]);
+        again.remove().unwrap();
+        assert_eq!(store.ids().unwrap(), []);
+        assert!(again.read_state().unwrap_err().to_string().starts_with("container does not exist"));
+        assert!(again.lock().unwrap_err().to_string().starts_with("container does not exist"));
+        assert!(store.reserve(&id("c1")).is_ok(), "the id is free again");
+    }
+
+    #[test]
+    fn taken_and_unknown_ids() {
+        let scratch = Scratch::new();
+        let store = Store::open(scratch.path()).unwrap();
+        let _kept = store.reserve(&id("a")).unwrap();
+        let taken = store.reserve(&id("a")).map(drop).unwrap_err().to_string();
+        assert_eq!(taken, "container with given ID already exists: a");
+        let unknown = store.open_entry(&id("b")).map(drop).unwrap_err().to_string();
+        assert_eq!(unknown, "container does not exist: b");
+    }
+
+    #[test]
+    fn one_lock_at_a_time() {
+        let scratch = Scratch::new();
+        let store = Store::open(scratch.path()).unwrap();
+        let (_entry, lock) = store.reserve(&id("a")).unwrap();
+        let other = store.open_entry(&id("a")).unwrap();
+        assert!(other.try_lock().unwrap().is_none());
+        drop(lock);
+        assert!(other.try_lock().unwrap().is_some());
+    }
+
+    #[test]
+    fn leftovers_of_any_kind_are_removed_and_symlinks_not_followed() {
+        let scratch = Scratch::new();
+        let store = Store::open(&scratch.path().join("root")).unwrap();
+        let outside = scratch.path().join("outside");
+        fs::create_dir(&outside).unwrap();
+        fs::write(outside.join("kept"), "").unwrap();
+        let (entry, _lock) = store.reserve(&id("a")).unwrap();
+        symlink(&outside, entry.path().join("link")).unwrap();
+        symlink(outside.join("kept"), entry.path().join(CONFIG_FILE)).unwrap();
+        fs::create_dir_all(entry.path().join("state.json/deep")).unwrap();
+        fs::write(entry.path().join(STATE_TEMPORARY), "{").unwrap();
+        entry.remove().unwrap();
+        assert!(!entry.path().exists());
+        assert!(outside.join("kept").exists());
+    }
+
+    #[test]
+    fn a_symlink_is_no_entry_and_no_state() {
+        let scratch = Scratch::new();
+        let store = Store::open(scratch.path()).unwrap();
+        symlink("/", scratch.path().join("rooted")).unwrap();
+        assert!(store.open_entry(&id("rooted")).is_err());
+        assert_eq!(store.ids().unwrap(), []);
+        let (entry, _lock) = store.reserve(&id("a")).unwrap();
+        symlink("/etc/passwd", entry.path().join(STATE_FILE)).unwrap();
+        assert!(entry.read_state().is_err());
+    }
+
+    #[test]
+    fn large_files_are_read_whole() {
+        let scratch = Scratch::new();
+        let store = Store::open(scratch.path()).unwrap();
+        let (entry, _lock) = store.reserve(&id("a")).unwrap();
+        for length in [0, 1, 7168, 8192, 8193, 1 << 20] {
+            let bytes = vec![b'x'; length];
+            entry.write_config(&bytes).unwrap();
+            assert_eq!(entry.read_config().unwrap().len(), length);
+        }
+    }
+
+    #[test]
+    fn the_gate_is_what_makes_created() {
+        use super::super::{ProcessRef, Status, lifecycle};
+        let scratch = Scratch::new();
+        let store = Store::open(scratch.path()).unwrap();
+        let (entry, _lock) = store.reserve(&id("a")).unwrap();
+        let own = ProcessRef::of(std::process::id() as i32).unwrap();
+        let mut state = example("a");
+        state.pid = None;
+        assert_eq!(lifecycle::status(&state, &entry).unwrap(), Status::Creating);
+        (state.pid, state.start_time) = (Some(own.pid), own.start_time);
+        assert_eq!(lifecycle::status(&state, &entry).unwrap(), Status::Running);
+        let _gate = std::os::unix::net::UnixListener::bind(entry.path().join(START_SOCKET)).unwrap();
+        assert_eq!(lifecycle::status(&state, &entry).unwrap(), Status::Created);
+        state.start_time += 1;
+        assert_eq!(lifecycle::status(&state, &entry).unwrap(), Status::Stopped);
+    }
+}
