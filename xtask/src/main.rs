@@ -1,2 +1,57 @@
-//! cargo xtask.
-fn main() {}
+//! `cargo xtask CHORE`: every chore of the project has one entry, the same on a desk and in CI.
+
+mod bench;
+mod bundle;
+mod cgroup_view;
+mod error;
+mod host;
+mod setup;
+mod sys;
+mod test;
+
+use std::process::ExitCode;
+
+use error::{Error, Result};
+
+const USAGE: &str = "\
+usage: cargo xtask CHORE [ARG...]
+
+  hello [--runtime PATH]          print a greeting from inside a container, as root or as an ordinary user
+  bundle NAME DIR [ARG...]        write bundles/NAME to DIR, ready to run, with process.args replaced by ARG...
+  setup [engines]                 install what the tests need (as root, with apt-get)
+  test [LANE] [--runtime PATH] [-- FILTER...]
+                                  run a lane: unit, rootless, native, native-v2; all that the caller can run without LANE
+  bench [--json] [--runs N] [--cgroup v1|v2|hybrid] [--runtime NAME=PATH]...
+                                  time corten beside every peer on PATH and beside the floor program
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match run(&args) {
+        Ok(code) => code,
+        Err(Error::Usage) => {
+            eprint!("{USAGE}");
+            ExitCode::from(2)
+        }
+        Err(error) => {
+            eprintln!("xtask: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &[String]) -> Result<ExitCode> {
+    let Some((chore, rest)) = args.split_first() else { return Err(Error::Usage) };
+    match chore.as_str() {
+        "hello" => bundle::hello(rest),
+        "bundle" => bundle::write_command(rest),
+        "setup" => setup::install(rest),
+        "test" => test::run(rest),
+        "bench" => bench::run(rest),
+        "help" | "--help" | "-h" => {
+            print!("{USAGE}");
+            Ok(ExitCode::SUCCESS)
+        }
+        _ => Err(Error::Usage),
+    }
+}

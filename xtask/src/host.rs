@@ -1,0 +1,117 @@
+//! Where things are: the workspace, its builds, programs on PATH, and directories that go away by themselves.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::{env, fs};
+
+use serde_json::Value;
+
+use crate::error::{Doing, Error, Result};
+
+/// The root of the workspace.
+pub fn workspace() -> &'static Path {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    manifest.parent().unwrap_or(manifest)
+}
+
+/// `cargo`, in the workspace.
+pub fn cargo() -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(workspace());
+    command
+}
+
+/// How cargo is to compile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// Quick to build.
+    Dev,
+    /// What is shipped.
+    Release,
+}
+
+/// Builds one program of the workspace and answers where it is.
+pub fn build(package: &str, profile: Profile) -> Result<PathBuf> {
+    let mut command = cargo();
+    command.args(["build", "--quiet", "--message-format=json-render-diagnostics", "--package", package]);
+    if profile == Profile::Release {
+        command.arg("--release");
+    }
+    command.stderr(Stdio::inherit());
+    let output = command.output().doing(|| "start cargo".to_owned())?;
+    succeeded(&command, &output)?;
+    let mut artifacts = output.stdout.split(|byte| *byte == b'\n').filter_map(|line| {
+        let message: Value = serde_json::from_slice(line).ok()?;
+        (message["target"]["name"] == package).then(|| message["executable"].as_str().map(PathBuf::from))?
+    });
+    artifacts.next_back().ok_or_else(|| Error::Missing {
+        what: format!("an executable named {package}"),
+        hint: "cargo built none under that name",
+    })
+}
+
+/// An error with the command line and its last word, unless the command succeeded.
+pub fn succeeded(command: &Command, output: &Output) -> Result<()> {
+    if output.status.success() {
+        return Ok(());
+    }
+    let text = String::from_utf8_lossy(&output.stderr);
+    let stderr = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default().to_owned();
+    Err(Error::Command { command: command_line(command), status: output.status, stderr })
+}
+
+/// Runs a command whose output goes to the terminal.
+pub fn run(command: &mut Command) -> Result<()> {
+    let status = command.status().doing(|| format!("start {}", command_line(command)))?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(Error::Command { command: command_line(command), status, stderr: String::new() })
+}
+
+fn command_line(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ")
+}
+
+/// Finds a program as a shell would.
+pub fn on_path(program: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    // Root's tools are on every root shell's PATH, but not on that of every `sudo` or CI runner.
+    let directories = env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
+    directories.map(|directory| directory.join(program)).find(|candidate| candidate.is_file())
+}
+
+/// A directory that is removed with what is in it when dropped.
+pub struct TempDir(PathBuf);
+
+impl TempDir {
+    /// Makes the directory, readable by others: an engine or a container in a user namespace passes through it.
+    pub fn new() -> Result<Self> {
+        Self::below(&env::temp_dir())
+    }
+
+    /// Makes the directory in another place than the system's temporary one.
+    pub fn below(parent: &Path) -> Result<Self> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("corten-xtask-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let path = parent.join(name);
+        fs::create_dir(&path).doing(|| format!("create {}", path.display()))?;
+        Ok(Self(path))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for TempDir {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.0) {
+            eprintln!("xtask: {} stays behind: {error}", self.0.display());
+        }
+    }
+}
