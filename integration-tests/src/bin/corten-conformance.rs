@@ -1,0 +1,168 @@
+//! Judges an OCI runtime: `corten-conformance --runtime PATH`.
+
+use corten_integration_tests::cases;
+use corten_integration_tests::driver::{Outcome, Report, Run, run_case_if_asked};
+use corten_integration_tests::registry::Case;
+use corten_integration_tests::runtime::Settings;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+const USAGE: &str = "\
+Usage: corten-conformance --runtime PATH [options]
+
+  --runtime PATH   the runtime to judge (a path, or a name on PATH)
+  --filter STR     only the cases whose name, area or clause contains STR; may be given again
+  --root-dir DIR   where bundles and state live (default: the temporary directory)
+  --probe PATH     the program that runs in the containers (default: corten-probe beside this program)
+  --unified        show every case a unified cgroup hierarchy, in a private mount namespace
+  --tap            print the Test Anything Protocol
+  --list           print the cases and what they judge, and stop
+  -j N             that many cases at once (default: 2)
+
+Environment: CORTEN_STRESS=1 for 300 cycles in the stress case (or a number of cycles).
+Exit status: 0 if nothing failed, 1 if something did, 2 for wrong usage.";
+
+#[derive(Default)]
+struct Options {
+    runtime: Option<PathBuf>,
+    probe: Option<PathBuf>,
+    root_dir: Option<PathBuf>,
+    filters: Vec<String>,
+    unified: bool,
+    tap: bool,
+    list: bool,
+    jobs: Option<usize>,
+}
+
+fn main() -> ExitCode {
+    run_case_if_asked();
+    match parse(std::env::args().skip(1)).and_then(execute) {
+        Ok(code) => code,
+        Err(message) => {
+            eprintln!("{message}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn parse(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
+    let mut o = Options::default();
+    while let Some(arg) = args.next() {
+        let mut value = || args.next().ok_or(format!("{arg} needs a value\n{USAGE}"));
+        match arg.as_str() {
+            "--runtime" => o.runtime = Some(value()?.into()),
+            "--probe" => o.probe = Some(value()?.into()),
+            "--root-dir" => o.root_dir = Some(value()?.into()),
+            "--filter" => o.filters.push(value()?),
+            "-j" => o.jobs = Some(value()?.parse().map_err(|_| "-j needs a number".to_owned())?),
+            "--unified" => o.unified = true,
+            "--tap" => o.tap = true,
+            "--list" => o.list = true,
+            "--help" | "-h" => return Err(USAGE.into()),
+            other => return Err(format!("unknown argument {other}\n{USAGE}")),
+        }
+    }
+    Ok(o)
+}
+
+fn execute(o: Options) -> Result<ExitCode, String> {
+    let wanted = |c: &Case| {
+        let hit = |f: &String| c.name.contains(f.as_str()) || c.clauses.contains(&f.as_str());
+        o.filters.is_empty() || o.filters.iter().any(hit)
+    };
+    let chosen: Vec<Case> = cases::all().into_iter().filter(wanted).collect();
+    if o.list {
+        for c in &chosen {
+            println!("{:50} {:9} {}", c.name, c.level.word(), c.clauses.join(" "));
+        }
+        println!("{} cases", chosen.len());
+        return Ok(ExitCode::SUCCESS);
+    }
+    let runtime = o.runtime.as_ref().ok_or(USAGE)?;
+    let probe = o.probe.clone().unwrap_or_else(probe_beside_us);
+    let mut settings = Settings::new(runtime, &probe, o.root_dir.clone())?;
+    settings.unified |= o.unified;
+    println!("# {} {} ({})", settings.name, settings.version, settings.runtime.display());
+    let run = Run::new(settings).map_err(|e| e.to_string())?;
+    if o.tap {
+        println!("1..{}", chosen.len());
+    }
+    let reports = run_all(&run, &chosen, &o);
+    Ok(summarise(&reports))
+}
+
+fn probe_beside_us() -> PathBuf {
+    let exe = std::env::current_exe().unwrap_or_default();
+    exe.with_file_name("corten-probe")
+}
+
+fn run_all(run: &Run, chosen: &[Case], o: &Options) -> Vec<Report> {
+    let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let worker = || {
+        while let Some((i, case)) = {
+            let i = next.fetch_add(1, Ordering::Relaxed);
+            chosen.get(i).map(|c| (i, c))
+        } {
+            let report = run.case(i, case);
+            let mut done = done.lock().expect("no worker panics while it holds the list");
+            done.push(report);
+            let report = done.last().expect("just pushed");
+            if o.tap { print_tap(done.len(), report) } else { print_row(case, report) }
+        }
+    };
+    std::thread::scope(|s| {
+        for _ in 0..o.jobs.unwrap_or(2).max(1) {
+            s.spawn(worker);
+        }
+    });
+    done.into_inner().expect("no worker panicked")
+}
+
+fn print_row(case: &Case, r: &Report) {
+    let (word, text) = words(&r.outcome);
+    let clauses = case.clauses.join(" ");
+    println!(
+        "{word:5} {:48} {:>6} ms  {:8} {clauses:18} {text}",
+        r.name,
+        r.elapsed.as_millis(),
+        case.level.word()
+    );
+}
+
+fn print_tap(number: usize, r: &Report) {
+    match &r.outcome {
+        Outcome::Pass => println!("ok {number} - {}", r.name),
+        Outcome::Skip(reason) => println!("ok {number} - {} # SKIP {reason}", r.name),
+        Outcome::Deviates(reason) => {
+            println!("not ok {number} - {} # TODO known deviation: {reason}", r.name)
+        }
+        Outcome::Fail(reason) => println!("not ok {number} - {}\n# {reason}", r.name),
+    }
+}
+
+fn words(outcome: &Outcome) -> (&'static str, &str) {
+    match outcome {
+        Outcome::Pass => ("pass", ""),
+        Outcome::Fail(m) => ("FAIL", m),
+        Outcome::Skip(m) => ("skip", m),
+        Outcome::Deviates(m) => ("known", m),
+    }
+}
+
+fn summarise(reports: &[Report]) -> ExitCode {
+    let count = |word: &str| reports.iter().filter(|r| words(&r.outcome).0 == word).count();
+    for r in reports.iter().filter(|r| matches!(r.outcome, Outcome::Fail(_))) {
+        println!("# FAIL {}: {}", r.name, words(&r.outcome).1);
+    }
+    println!(
+        "# {} cases: {} passed, {} failed, {} skipped, {} known deviations",
+        reports.len(),
+        count("pass"),
+        count("FAIL"),
+        count("skip"),
+        count("known")
+    );
+    if count("FAIL") == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) }
+}

@@ -1,0 +1,151 @@
+//! What a case must leave as it found it.
+
+use crate::{cgroup, sys};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// The parts of the machine that a runtime could forget to clean up.
+#[derive(Debug)]
+pub struct Snapshot {
+    mounts: BTreeSet<String>,
+    fds: BTreeSet<String>,
+    names: [String; 2],
+}
+
+impl Snapshot {
+    /// Records the present state, seen from the calling process.
+    pub fn take() -> Self {
+        let read = |p: &str| fs::read_to_string(p).unwrap_or_default();
+        let names = [read("/proc/sys/kernel/hostname"), read("/proc/sys/kernel/domainname")];
+        Snapshot { mounts: mounts(), fds: open_fds(), names }
+    }
+
+    /// What is there now that was not there before, in words. `ours` tells mounts of parallel cases apart:
+    /// a new mount that lies under `scratch_root` but not under `ours` is somebody else's.
+    pub fn compare(&self, scratch_root: &Path, ours: &Path) -> Vec<String> {
+        let (root, ours) = (scratch_root.to_string_lossy(), ours.to_string_lossy());
+        let foreign = |line: &str| line.contains(&*root) && !line.contains(&*ours);
+        let now = Snapshot::take();
+        let mut found = Vec::new();
+        found.extend(
+            now.mounts.difference(&self.mounts).filter(|m| !foreign(m)).map(|m| format!("mount: {m}")),
+        );
+        found.extend(
+            self.mounts.difference(&now.mounts).filter(|m| !foreign(m)).map(|m| format!("mount gone: {m}")),
+        );
+        found.extend(now.fds.difference(&self.fds).map(|fd| format!("descriptor: {fd}")));
+        if now.names != self.names {
+            found.push(format!("host names changed: {:?} -> {:?}", self.names, now.names));
+        }
+        found
+    }
+}
+
+fn mounts() -> BTreeSet<String> {
+    fs::read_to_string("/proc/self/mountinfo").unwrap_or_default().lines().map(str::to_owned).collect()
+}
+
+fn open_fds() -> BTreeSet<String> {
+    let Ok(dir) = fs::read_dir("/proc/self/fd") else { return BTreeSet::new() };
+    let fds: Vec<_> = dir.flatten().map(|e| e.path()).collect();
+    // The directory's own descriptor is closed by now, so its link cannot be read any more.
+    fds.iter()
+        .filter_map(|p| {
+            fs::read_link(p)
+                .ok()
+                .map(|t| format!("{} -> {}", p.file_name().unwrap().to_string_lossy(), t.display()))
+        })
+        .collect()
+}
+
+/// The processes below this one, nearest first.
+pub fn descendants(of: i32) -> Vec<i32> {
+    let mut found = Vec::new();
+    let mut pending = vec![of];
+    while let Some(pid) = pending.pop() {
+        let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+        for task in tasks {
+            let children = fs::read_to_string(task.path().join("children")).unwrap_or_default();
+            let children: Vec<i32> = children.split_whitespace().filter_map(|c| c.parse().ok()).collect();
+            found.extend(&children);
+            pending.extend(children);
+        }
+    }
+    found
+}
+
+/// Reaps what has ended and waits up to two seconds for the rest. Whatever is still alive then is a leak: it
+/// is described and killed.
+pub fn reap_descendants() -> Vec<String> {
+    let me = std::process::id() as i32;
+    let end = Instant::now() + Duration::from_secs(2);
+    loop {
+        while sys::reap(-1).is_some() {}
+        let alive = descendants(me);
+        if alive.is_empty() {
+            return Vec::new();
+        }
+        if Instant::now() > end {
+            let described = alive.iter().map(|pid| describe(*pid)).collect();
+            kill_all(&alive);
+            while sys::reap(-1).is_some() {}
+            return described;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Kills the listed processes, thawing nothing: they are all the harness's own descendants.
+pub fn kill_all(pids: &[i32]) {
+    for pid in pids {
+        // It may have ended meanwhile.
+        let _ = sys::kill(*pid, libc::SIGKILL);
+    }
+    std::thread::sleep(Duration::from_millis(50));
+}
+
+fn describe(pid: i32) -> String {
+    let read = |f: &str| fs::read_to_string(format!("/proc/{pid}/{f}")).unwrap_or_default();
+    let state = read("status").lines().find(|l| l.starts_with("State")).unwrap_or("").replace('\t', " ");
+    format!("process {pid} {:?} {state}", read("cmdline").replace('\0', " ").trim())
+}
+
+/// Cgroups that carry the case's id, removed if possible.
+pub fn cgroups_left(id: &str) -> Vec<String> {
+    let left = cgroup::find(id);
+    for dir in &left {
+        // Only to leave the machine clean; that it was there is reported anyway.
+        let _ = fs::remove_dir(dir);
+    }
+    left.iter().map(|d| format!("cgroup: {}", d.display())).collect()
+}
+
+/// Entries of the runtime's state directory.
+pub fn state_left(root: &Path) -> Vec<String> {
+    let entries = fs::read_dir(root).into_iter().flatten().flatten();
+    entries.map(|e| format!("state: {}", e.path().display())).collect()
+}
+
+/// Thaws the case's cgroups, so that a killed process in them can die.
+pub fn thaw(id: &str) {
+    for dir in cgroup::find(id) {
+        // Only one of the two files exists.
+        let _ = fs::write(dir.join("freezer.state"), "THAWED");
+        let _ = fs::write(dir.join("cgroup.freeze"), "0");
+    }
+}
+
+/// Removes a scratch directory, after detaching what may still be mounted below it.
+///
+/// # Errors
+/// If something is still mounted there or cannot be removed.
+pub fn remove_scratch(dir: &Path) -> std::io::Result<()> {
+    let below = format!("{}/", dir.display());
+    let mounted = || crate::mountinfo::parse(&fs::read_to_string("/proc/self/mountinfo").unwrap_or_default());
+    for mount in mounted().iter().rev().filter(|m| m.target.starts_with(&below)) {
+        sys::detach(Path::new(&mount.target))?;
+    }
+    fs::remove_dir_all(dir)
+}

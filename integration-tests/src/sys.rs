@@ -1,0 +1,146 @@
+//! The harness's system calls.
+#![allow(unsafe_code)]
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+fn check(ret: i64) -> io::Result<i64> {
+    if ret < 0 { Err(io::Error::last_os_error()) } else { Ok(ret) }
+}
+
+fn c_path(path: &Path) -> io::Result<CString> {
+    use std::os::unix::ffi::OsStrExt;
+    CString::new(path.as_os_str().as_bytes()).map_err(io::Error::from)
+}
+
+/// The effective user id.
+pub fn geteuid() -> u32 {
+    // SAFETY: no arguments, cannot fail.
+    unsafe { libc::geteuid() }
+}
+
+/// Makes this process the parent of every orphaned descendant (`PR_SET_CHILD_SUBREAPER`).
+pub fn become_subreaper() -> io::Result<()> {
+    // SAFETY: prctl with integers only.
+    check(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) } as i64).map(drop)
+}
+
+/// Sends a signal to one process.
+pub fn kill(pid: i32, signal: i32) -> io::Result<()> {
+    // A pid below 1 would address groups, which the harness never does.
+    assert!(pid > 0);
+    // SAFETY: integers only.
+    check(unsafe { libc::kill(pid, signal) } as i64).map(drop)
+}
+
+/// A pidfd for a process.
+pub fn pidfd_open(pid: i32) -> io::Result<OwnedFd> {
+    // SAFETY: integers only; the result is a new descriptor that nobody else owns.
+    unsafe { check(libc::syscall(libc::SYS_pidfd_open, pid, 0)).map(|fd| OwnedFd::from_raw_fd(fd as RawFd)) }
+}
+
+/// Waits until the descriptor is readable. `false` when the time is over.
+pub fn wait_readable(fd: &impl AsRawFd, timeout: Duration) -> io::Result<bool> {
+    let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    let millis = timeout.as_millis().min(i32::MAX as u128) as i32;
+    // SAFETY: one valid pollfd.
+    match check(unsafe { libc::poll(&mut poll, 1, millis) } as i64) {
+        Ok(n) => Ok(n > 0),
+        Err(e) if e.kind() == io::ErrorKind::Interrupted => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
+/// Reaps a child (or any child with `-1`) if it has ended. Gives its pid and raw wait status.
+pub fn reap(pid: i32) -> Option<(i32, i32)> {
+    let mut status = 0;
+    // SAFETY: `status` outlives the call.
+    let got = unsafe { libc::waitpid(pid, &mut status, libc::WNOHANG) };
+    (got > 0).then_some((got, status))
+}
+
+/// Gives this process namespaces of its own.
+pub fn unshare(flags: i32) -> io::Result<()> {
+    // SAFETY: integers only.
+    check(unsafe { libc::unshare(flags) } as i64).map(drop)
+}
+
+/// `mount(2)`.
+pub fn mount(source: &str, target: &Path, fstype: &str, flags: u64, data: &str) -> io::Result<()> {
+    let (source, fstype, data) = (CString::new(source)?, CString::new(fstype)?, CString::new(data)?);
+    let target = c_path(target)?;
+    // SAFETY: four NUL-terminated strings that outlive the call.
+    let ret = unsafe {
+        libc::mount(source.as_ptr(), target.as_ptr(), fstype.as_ptr(), flags, data.as_ptr().cast())
+    };
+    check(ret as i64).map(drop)
+}
+
+/// `umount2(2)` with `MNT_DETACH`.
+pub fn detach(target: &Path) -> io::Result<()> {
+    let target = c_path(target)?;
+    // SAFETY: a NUL-terminated string.
+    check(unsafe { libc::umount2(target.as_ptr(), libc::MNT_DETACH) } as i64).map(drop)
+}
+
+/// `mkfifo(3)`.
+pub fn mkfifo(path: &Path, mode: u32) -> io::Result<()> {
+    let path = c_path(path)?;
+    // SAFETY: a NUL-terminated string.
+    check(unsafe { libc::mkfifo(path.as_ptr(), mode) } as i64).map(drop)
+}
+
+/// Clears close-on-exec, so that a child inherits the descriptor.
+pub fn make_inheritable(fd: &impl AsRawFd) -> io::Result<()> {
+    // SAFETY: integers only.
+    check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFD, 0) } as i64).map(drop)
+}
+
+/// Duplicates a descriptor onto a number, inheritable. The caller owns the result.
+pub fn dup_to(fd: &impl AsRawFd, number: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: dup2 onto a number which the caller says is free; the result is owned by the caller alone.
+    unsafe { check(libc::dup2(fd.as_raw_fd(), number) as i64).map(|fd| OwnedFd::from_raw_fd(fd as RawFd)) }
+}
+
+/// The window size of a terminal: rows, columns.
+pub fn window_size(fd: &impl AsRawFd) -> io::Result<(u16, u16)> {
+    // SAFETY: winsize is plain data, all zeroes is valid, and TIOCGWINSZ fills one.
+    unsafe {
+        let mut size: libc::winsize = std::mem::zeroed();
+        check(libc::ioctl(fd.as_raw_fd(), libc::TIOCGWINSZ, &mut size) as i64)?;
+        Ok((size.ws_row, size.ws_col))
+    }
+}
+
+/// One `recvmsg`: the bytes and the descriptors that came with them (at most 8).
+pub fn receive_fds(stream: &UnixStream) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
+    let mut data = vec![0u8; 8192];
+    let mut control = [0u64; 16];
+    let mut iov = libc::iovec { iov_base: data.as_mut_ptr().cast(), iov_len: data.len() };
+    let mut fds = Vec::new();
+    // SAFETY: msghdr is plain data; the buffers live until the call returns; the control message is read
+    // with the libc macros, which stay inside `msg_controllen`; the descriptors are new and ours.
+    unsafe {
+        let mut msg: libc::msghdr = std::mem::zeroed();
+        msg.msg_iov = &mut iov;
+        msg.msg_iovlen = 1;
+        msg.msg_control = control.as_mut_ptr().cast();
+        msg.msg_controllen = std::mem::size_of_val(&control) as _;
+        let n = check(libc::recvmsg(stream.as_raw_fd(), &mut msg, libc::MSG_CMSG_CLOEXEC) as i64)?;
+        data.truncate(n as usize);
+        let mut cmsg = libc::CMSG_FIRSTHDR(&msg);
+        while !cmsg.is_null() {
+            if (*cmsg).cmsg_level == libc::SOL_SOCKET && (*cmsg).cmsg_type == libc::SCM_RIGHTS {
+                let count = ((*cmsg).cmsg_len as usize - libc::CMSG_LEN(0) as usize) / size_of::<RawFd>();
+                let first = libc::CMSG_DATA(cmsg).cast::<RawFd>();
+                fds.extend((0..count).map(|i| OwnedFd::from_raw_fd(first.add(i).read_unaligned())));
+            }
+            cmsg = libc::CMSG_NXTHDR(&msg, cmsg);
+        }
+    }
+    Ok((data, fds))
+}
