@@ -105,6 +105,32 @@ pub enum Problem {
     /// There and empty.
     #[error("must not be empty")]
     Empty,
+    /// An object with a member whose name is empty.
+    #[error("has an empty key")]
+    EmptyKey,
+    /// Text for the kernel with a NUL byte in it, where the kernel would stop to read.
+    #[error("must not contain a NUL byte")]
+    Nul,
+    /// Text beyond the kernel's limit.
+    #[error("must not be longer than {most} bytes")]
+    TooLong {
+        /// The limit.
+        most: usize,
+    },
+    /// A list beyond the kernel's limit.
+    #[error("must not have more than {most} elements, and has {count}")]
+    TooMany {
+        /// How many there are.
+        count: usize,
+        /// The limit.
+        most: usize,
+    },
+    /// A value that would break what a container is.
+    #[error("is not allowed: {why}")]
+    Forbidden {
+        /// Why not.
+        why: &'static str,
+    },
     /// A path that has to begin with a slash.
     #[error("must be an absolute path, not {value:?}")]
     NotAbsolute {

@@ -66,10 +66,10 @@ pub struct ConsoleSize {
 #[serde(rename_all = "camelCase")]
 pub struct User {
     /// User id.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub uid: u32,
     /// Group id.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub gid: u32,
     /// File mode creation mask.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -117,22 +117,22 @@ pub struct Scheduler {
     /// `SCHED_…`.
     pub policy: String,
     /// Nice value, -20..=19.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub nice: i32,
     /// Static priority of the real-time policies.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub priority: i32,
     /// `SCHED_FLAG_…`.
     #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "Vec::is_empty")]
     pub flags: Vec<String>,
     /// Nanoseconds, for `SCHED_DEADLINE`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub runtime: u64,
     /// Nanoseconds, for `SCHED_DEADLINE`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub deadline: u64,
     /// Nanoseconds, for `SCHED_DEADLINE`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub period: u64,
 }
 
@@ -142,7 +142,7 @@ pub struct IoPriority {
     /// `IOPRIO_CLASS_…`.
     pub class: String,
     /// 0..=7, lower is more.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub priority: i32,
 }
 

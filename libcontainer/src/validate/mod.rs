@@ -3,8 +3,30 @@
 //! [`validate`] goes through the specification section by section, one file each. The result is a [`Valid`]: the
 //! configuration beside the tables that were derived while checking it, so that nobody derives them twice.
 
-use crate::config::{Config, NamespaceKind};
-use crate::error::ConfigError;
+mod at;
+pub mod capabilities;
+mod devices;
+mod document;
+mod hooks;
+mod machine;
+mod mounts;
+mod namespaces;
+mod net_devices;
+mod process;
+mod resources;
+mod rlimits;
+mod scheduling;
+mod seccomp;
+pub mod sysctl;
+mod text;
+mod unsupported;
+
+#[cfg(test)]
+mod tests;
+
+use crate::config::{Config, Linux, NamespaceKind, Process, Resources};
+use crate::error::{ConfigError, FieldPath, Problem};
+use at::At;
 
 /// A configuration that was checked.
 #[derive(Debug)]
@@ -74,19 +96,121 @@ pub struct CapabilitySets {
     pub ambient: u64,
 }
 
+/// The result of one check.
+type Check = Result<(), ConfigError>;
+
+/// What a check may look at.
+struct Context<'a> {
+    config: &'a Config,
+    linux: &'a Linux,
+    namespaces: &'a Namespaces<'a>,
+}
+
+impl Context<'_> {
+    /// The member at `at` only makes sense in a namespace of this kind that is not the runtime's.
+    fn needs(&self, kind: NamespaceKind, at: At<'_>, why: &'static str) -> Check {
+        if self.namespaces.has(kind) {
+            return Ok(());
+        }
+        Err(at.err(Problem::Conflict { with: FieldPath::new("linux.namespaces"), why }))
+    }
+}
+
+/// Every check of the document, in its order. The first one to fail decides what is reported.
+const CHECKS: &[fn(&Context<'_>) -> Check] = &[
+    document::oci_version,
+    document::root,
+    document::annotations,
+    init_process,
+    mounts::mounts,
+    hooks::hooks,
+    namespaces::id_mappings,
+    namespaces::user_is_mapped,
+    namespaces::uts,
+    namespaces::time_offsets,
+    namespaces::mount_tree,
+    devices::devices,
+    net_devices::net_devices,
+    cgroup,
+    sysctl::sysctl,
+    seccomp::listener,
+    machine::personality,
+    machine::memory_policy,
+    machine::intel_rdt,
+    unsupported::unsupported,
+];
+
 /// Checks a configuration.
 ///
 /// # Errors
 ///
 /// The first member that is wrong, with its path.
 pub fn validate(config: &Config) -> Result<Valid<'_>, ConfigError> {
-    let namespaces = config.linux.iter().flat_map(|l| &l.namespaces);
-    let namespaces = namespaces.map(|n| (n.kind, n.path.as_deref().filter(|p| !p.is_empty()))).collect();
-    Ok(Valid {
-        config,
-        namespaces: Namespaces::new(namespaces),
-        capabilities: CapabilitySets::default(),
-        rlimits: Vec::new(),
-        warnings: Vec::new(),
-    })
+    let nothing = Linux::default();
+    let linux = config.linux.as_ref();
+    let namespaces = linux.map_or_else(|| Ok(Namespaces::default()), namespaces::namespaces)?;
+    let cx = Context { config, linux: linux.unwrap_or(&nothing), namespaces: &namespaces };
+    CHECKS.iter().try_for_each(|check| check(&cx))?;
+
+    let mut warnings = Vec::new();
+    mounts::warnings(&config.mounts, &mut warnings);
+    let process = config.process.as_ref();
+    let capabilities = capabilities::sets(process.and_then(|p| p.capabilities.as_ref()), &mut warnings);
+    let rlimits = process.map_or(&[][..], |process| &process.rlimits);
+    let rlimits = rlimits::rlimits(rlimits, PROCESS.field("rlimits"))?;
+    Ok(Valid { config, namespaces, capabilities, rlimits, warnings })
+}
+
+/// A process that was checked by itself, such as that of `exec --process`.
+#[derive(Debug)]
+pub struct ValidProcess<'a> {
+    /// As written.
+    pub process: &'a Process,
+    /// Capability sets as masks of `1 << CAP_…`.
+    pub capabilities: CapabilitySets,
+    /// `(RLIMIT_… number, soft, hard)`.
+    pub rlimits: Vec<(u32, u64, u64)>,
+    /// What is odd and not wrong, to be logged once.
+    pub warnings: Vec<String>,
+}
+
+/// Checks a process; `at` is its place in the document, [`FieldPath::root`] if it is one of its own.
+///
+/// # Errors
+///
+/// The first member that is wrong, with its path.
+pub fn validate_process<'a>(process: &'a Process, at: &FieldPath) -> Result<ValidProcess<'a>, ConfigError> {
+    let at = At::path(at);
+    check_process(process, at)?;
+    let rlimits = rlimits::rlimits(&process.rlimits, at.field("rlimits"))?;
+    let mut warnings = Vec::new();
+    let capabilities = capabilities::sets(process.capabilities.as_ref(), &mut warnings);
+    Ok(ValidProcess { process, capabilities, rlimits, warnings })
+}
+
+/// Checks limits; `at` is their place in the document, [`FieldPath::root`] if they are one of their own as in `update`.
+///
+/// # Errors
+///
+/// The first member that is wrong, with its path.
+pub fn validate_resources(resources: &Resources, at: &FieldPath) -> Result<(), ConfigError> {
+    resources::resources(resources, At::path(at))
+}
+
+const PROCESS: At<'_> = At::top("process");
+
+fn check_process(process: &Process, at: At<'_>) -> Check {
+    process::process(process, at)?;
+    scheduling::scheduling(process, at)?;
+    unsupported::process(process, at)
+}
+
+fn init_process(cx: &Context<'_>) -> Check {
+    cx.config.process.as_ref().map_or(Ok(()), |process| check_process(process, PROCESS))
+}
+
+fn cgroup(cx: &Context<'_>) -> Check {
+    const LINUX: At<'_> = At::top("linux");
+    text::optional_c_string(cx.linux.cgroups_path.as_ref(), LINUX.field("cgroupsPath"))?;
+    cx.linux.resources.as_ref().map_or(Ok(()), |r| resources::resources(r, LINUX.field("resources")))
 }

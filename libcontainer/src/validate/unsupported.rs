@@ -1,0 +1,75 @@
+//! What is legal and not implemented, refused by name: a container that silently lacks what its author asked for is worse
+//! than none.
+//!
+//! **This list is meant to shrink.** Implementing a member ends with the removal of its entry here.
+
+use super::at::At;
+use super::{Check, Context};
+use crate::config::{Config, Process};
+use crate::error::Problem;
+
+const LINUX: At<'_> = At::top("linux");
+
+/// All of them, in the order of the document.
+pub(super) fn unsupported(cx: &Context<'_>) -> Check {
+    let linux = cx.linux;
+    if cx.config.process.is_none() {
+        return Err(At::top("process")
+            .err(Problem::Missing { why: "(a container without a process cannot be started)" }));
+    }
+    mounts(cx.config)?;
+    refuse(!linux.time_offsets.is_empty(), LINUX.field("timeOffsets"), "clock offsets")?;
+    refuse(!linux.net_devices.is_empty(), LINUX.field("netDevices"), "moving network devices")?;
+    refuse(linux.intel_rdt.is_some(), LINUX.field("intelRdt"), "Intel resource director technology")?;
+    refuse(linux.memory_policy.is_some(), LINUX.field("memoryPolicy"), "NUMA memory policies")?;
+    refuse(linux.personality.is_some(), LINUX.field("personality"), "execution domains")?;
+    refuse(has(linux.mount_label.as_ref()), LINUX.field("mountLabel"), "SELinux")?;
+    seccomp_notify(cx)
+}
+
+/// Members of a process, also one of `exec`.
+pub(super) fn process(process: &Process, at: At<'_>) -> Check {
+    refuse(has(process.selinux_label.as_ref()), at.field("selinuxLabel"), "SELinux")?;
+    refuse(process.scheduler.is_some(), at.field("scheduler"), "scheduling policies")?;
+    refuse(process.io_priority.is_some(), at.field("ioPriority"), "I/O priorities")?;
+    let affinity = process.exec_cpu_affinity.as_ref();
+    let affinity = affinity.is_some_and(|a| has(a.initial.as_ref()) || has(a.after.as_ref()));
+    refuse(affinity, at.field("execCPUAffinity"), "CPU affinity of exec")
+}
+
+fn mounts(config: &Config) -> Check {
+    const AT: At<'_> = At::top("mounts");
+    for (i, mount) in config.mounts.iter().enumerate() {
+        let at = AT.index(i);
+        refuse(!mount.uid_mappings.is_empty(), at.field("uidMappings"), "id-mapped mounts")?;
+        for (j, option) in mount.options.iter().enumerate() {
+            let why = match option.as_str() {
+                "idmap" | "ridmap" => "id-mapped mounts",
+                "tmpcopyup" => "copying a directory into the tmpfs that covers it",
+                _ => continue,
+            };
+            refuse(true, at.field("options").index(j), why)?;
+        }
+    }
+    Ok(())
+}
+
+/// The agent's socket matters only if a call is sent there; a path that nobody uses is ignored (config-linux.md).
+fn seccomp_notify(cx: &Context<'_>) -> Check {
+    const NOTIFY: &str = "SCMP_ACT_NOTIFY";
+    const AT: At<'_> = LINUX.field("seccomp");
+    const WHY: &str = "handing system calls to an agent";
+    let Some(seccomp) = &cx.linux.seccomp else { return Ok(()) };
+    refuse(seccomp.default_action == NOTIFY, AT.field("defaultAction"), WHY)?;
+    let rules = AT.field("syscalls");
+    let mut listed = seccomp.syscalls.iter().enumerate();
+    listed.try_for_each(|(i, rule)| refuse(rule.action == NOTIFY, rules.index(i).field("action"), WHY))
+}
+
+fn has(text: Option<&String>) -> bool {
+    text.is_some_and(|text| !text.is_empty())
+}
+
+fn refuse(present: bool, at: At<'_>, why: &'static str) -> Check {
+    if present { Err(at.err(Problem::Unsupported { why })) } else { Ok(()) }
+}
