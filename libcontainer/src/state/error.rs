@@ -114,6 +114,12 @@ pub enum StateError {
         /// How long was waited.
         seconds: u64,
     },
+    /// Something that only a cgroup can do.
+    #[error("container {id} has no cgroup of its own, and without one it can be neither paused nor resumed")]
+    NoCgroup {
+        /// The id.
+        id: String,
+    },
     /// The fallback state root belongs to somebody else.
     #[error("{} is not a directory that only this user can write (set XDG_RUNTIME_DIR or give --root)",
             path.display())]

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::FoundFormat;
 use super::{ProcessRef, StateError};
+use crate::config::Hook;
 
 /// Version of the layout of [`State`]. A change that an older or newer corten would misread raises it.
 pub const FORMAT: u32 = 1;
@@ -49,6 +50,13 @@ pub struct State {
     /// Whether it was made without privileges.
     #[serde(default)]
     pub rootless: bool,
+    /// Whether the container lives in the pid namespace of somebody else, so that its first process may end before the
+    /// others.
+    #[serde(default)]
+    pub shares_pid_namespace: bool,
+    /// What `delete` has to run at its end. Kept here so that `delete` need not read the configuration.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub poststop: Vec<Hook>,
 }
 
 /// Who makes and removes the container's cgroup.
@@ -167,6 +175,8 @@ pub(crate) mod tests {
             cgroup: serde_json::Value::Null,
             cgroup_manager: CgroupManager::Cgroupfs,
             rootless: false,
+            shares_pid_namespace: false,
+            poststop: Vec::new(),
         }
     }
 

@@ -1,0 +1,49 @@
+//! `kill`: a signal for a container.
+
+use super::members::Members;
+use super::signal::Signal;
+use super::{load, sys};
+use crate::error::{Result, SyscallError};
+use crate::state::{Operation, State, StateError, Status, Store, lifecycle};
+
+/// Sends `signal` to the container's first process, or to all of its processes.
+///
+/// `all` also reaches what a container without a pid namespace of its own left behind when its first process ended; then
+/// it is no error that the container is stopped (containerd sends `kill --all ID 9` after each such end).
+///
+/// # Errors
+///
+/// If there is no such container, if it is not running, or if the kernel refuses.
+pub fn kill(store: &Store, id: &str, signal: Signal, all: bool) -> Result<()> {
+    let (entry, state) = load(store, id)?;
+    let status = lifecycle::status(&state, &entry)?;
+    if all && !lifecycle::is_legal(Operation::Kill, status) {
+        return Members::of(&state).signal_all(signal);
+    }
+    lifecycle::check(Operation::Kill, id, status)?;
+    // SIGKILL to the first process ends everything in its pid namespace. Where it has none of its own, everything in
+    // the cgroup is meant as well.
+    if all || (signal == Signal::KILL && state.shares_pid_namespace) {
+        Members::of(&state).signal_all(signal)?;
+    } else if !signal_init(&state, signal)? {
+        return Err(StateError::NotRunning { id: id.to_owned(), status: Status::Stopped }.into());
+    }
+    if signal == Signal::KILL && status == Status::Paused {
+        // On cgroup v1 a frozen process does not die before it is thawed.
+        Members::of(&state).thaw()?;
+    }
+    Ok(())
+}
+
+/// Returns `false` if the process has ended.
+pub(super) fn signal_init(state: &State, signal: Signal) -> Result<bool> {
+    let Some(process) = state.init() else { return Ok(false) };
+    let Some(pidfd) = process.open().map_err(SyscallError::calling("pidfd_open"))? else {
+        return Ok(false);
+    };
+    match sys::pidfd_send_signal(std::os::fd::AsFd::as_fd(&pidfd), signal.number()) {
+        Ok(()) => Ok(true),
+        Err(e) if e.raw_os_error() == Some(libc::ESRCH) => Ok(false),
+        Err(e) => Err(SyscallError::calling("pidfd_send_signal")(e).into()),
+    }
+}

@@ -1,0 +1,30 @@
+//! `list`: every container of a state root.
+
+use super::state::report;
+use super::{StateReport, load};
+use crate::error::{Error, Result};
+use crate::state::{ContainerId, StateError, Store};
+
+/// The containers of a store, by id. One that cannot be read is left out with a warning in the log, so that it does not
+/// hide the others.
+///
+/// # Errors
+///
+/// If the state root cannot be read.
+pub fn list(store: &Store) -> Result<Vec<StateReport>> {
+    let mut reports = Vec::new();
+    for id in store.ids()? {
+        match one(store, &id) {
+            Ok(report) => reports.push(report),
+            // Deleted since the directory was read.
+            Err(Error::State(StateError::NotFound { .. })) => {}
+            Err(e) => log::warn!("container {id}: {e}"),
+        }
+    }
+    Ok(reports)
+}
+
+fn one(store: &Store, id: &ContainerId) -> Result<StateReport> {
+    let (entry, state) = load(store, id.as_str())?;
+    report(&entry, state)
+}
