@@ -260,6 +260,9 @@ pub enum Error {
     /// A container's id, state or status.
     #[error(transparent)]
     State(#[from] crate::state::StateError),
+    /// A hook.
+    #[error(transparent)]
+    Hook(#[from] crate::hooks::HookError),
     /// Something that is not there yet.
     #[error("{what} is not supported yet")]
     Unsupported {

@@ -10,6 +10,7 @@
 
 pub mod config;
 pub mod error;
+pub mod hooks;
 pub mod ops;
 pub mod state;
 pub mod validate;
