@@ -1,2 +1,38 @@
-//! corten, the command.
-fn main() {}
+//! corten, the command: reads arguments, calls the library, says what went wrong, and chooses the exit code.
+
+mod args;
+mod commands;
+mod failure;
+mod help;
+mod logging;
+mod output;
+mod suggest;
+
+use std::process::ExitCode;
+
+use args::Request;
+pub use failure::Failure;
+
+fn main() -> ExitCode {
+    let parsed = args::parse(std::env::args_os().skip(1), commands::GLOBAL_FLAGS, commands::COMMANDS);
+    let logging = logging::init(&parsed.globals);
+    let done = parsed.request.map_err(Failure::from).and_then(|request| {
+        logging?;
+        carry_out(request)
+    });
+    match done {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            logging::report(&failure.to_string());
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+fn carry_out(request: Request) -> Result<u8, Failure> {
+    match request {
+        Request::Run(invocation) => (invocation.command.run)(&invocation),
+        Request::Help(command) => help::print(command).map(|()| 0),
+        Request::Version => output::print(help::VERSION).map(|()| 0),
+    }
+}

@@ -1,0 +1,22 @@
+use libcontainer::Error;
+
+use crate::Failure;
+use crate::args::{Command, Invocation};
+
+pub const COMMAND: Command = Command {
+    name: "features",
+    summary: "print what this runtime can do as JSON",
+    arguments: "",
+    count: 0..=0,
+    verbatim_after: None,
+    flags: &[],
+    details: "Prints the features document of the OCI runtime specification: versions, hooks, mount options, \
+              capabilities, namespaces, seccomp and cgroup support. Engines read it before they rely on something.",
+    examples: &["corten features"],
+    see_also: &["spec"],
+    run: execute,
+};
+
+fn execute(_invocation: &Invocation) -> Result<u8, Failure> {
+    Err(Error::Unsupported { what: "features" }.into())
+}

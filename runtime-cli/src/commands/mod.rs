@@ -1,0 +1,122 @@
+//! The verbs. Each file holds one: its entry in the table, and the few lines that call the library.
+
+mod create;
+mod delete;
+mod exec;
+mod features;
+mod help;
+mod kill;
+mod list;
+mod pause;
+mod ps;
+mod resume;
+mod run;
+mod spec;
+mod start;
+mod state;
+
+use std::path::{Path, PathBuf};
+
+use libcontainer::state::{CgroupManager, Store, default_root};
+
+use crate::Failure;
+use crate::args::{Command, Flag, Given, Invocation, UsageError};
+
+/// Every command, in the order of a container's life.
+pub const COMMANDS: &[Command] = &[
+    run::COMMAND,
+    create::COMMAND,
+    start::COMMAND,
+    exec::COMMAND,
+    list::COMMAND,
+    state::COMMAND,
+    ps::COMMAND,
+    kill::COMMAND,
+    pause::COMMAND,
+    resume::COMMAND,
+    delete::COMMAND,
+    spec::COMMAND,
+    features::COMMAND,
+    help::COMMAND,
+];
+
+/// Flags that every command takes, on either side of the verb.
+pub const GLOBAL_FLAGS: &[Flag] = &[
+    Flag::value("root", "dir", "where the state of containers is kept")
+        .default("/run/corten, or $XDG_RUNTIME_DIR/corten for an ordinary user"),
+    Flag::value("log", "file", "also write errors there: a path, journald:<id> or syslog:<id>"),
+    Flag::value("log-format", "format", "text or json").default("text"),
+    Flag::value("log-level", "level", "error, warning, info or debug").default("error"),
+    Flag::switch("debug", "the same as --log-level debug"),
+    Flag::switch("systemd-cgroup", "let systemd make the cgroup of a new container"),
+    Flag::value("cgroup-manager", "manager", "who makes the cgroup: cgroupfs, systemd or disabled")
+        .default("cgroupfs"),
+    Flag::value("rootless", "when", "ignore cgroup permission errors: true, false or auto").default("auto"),
+];
+
+/// Flags that `create` and `run` share, in a macro because a `const` table cannot be made of two slices.
+macro_rules! creation_flags {
+    ($($more:expr),* $(,)?) => {
+        &[
+            Flag::value("bundle", "dir", "directory with config.json and the root filesystem")
+                .short(b'b')
+                .default("the current directory"),
+            Flag::value("console-socket", "path", "Unix socket that gets the container's terminal"),
+            Flag::value("pidfd-socket", "path", "Unix socket that gets a pidfd of the container's process"),
+            Flag::value("pid-file", "path", "file to write the pid of the container's process to"),
+            Flag::switch("no-pivot", "move the root mount instead of pivot_root: for a rootfs on a ramdisk"),
+            Flag::switch("no-new-keyring", "keep the caller's session keyring"),
+            Flag::value("preserve-fds", "n", "pass n more file descriptors, from 3 (after $LISTEN_FDS) on")
+                .default("0"),
+            $($more),*
+        ]
+    };
+}
+use creation_flags;
+
+/// The containers that `--root` says.
+fn store(invocation: &Invocation) -> Result<Store, Failure> {
+    let root = match invocation.globals.last("root") {
+        // Deleting a container removes a directory below it; below `/` that would be `/etc` for one called `etc`.
+        Some(root) if root == "/" => {
+            let (flag, expected) = ("root", "a directory other than /");
+            return Err(UsageError::InvalidValue { flag, value: "/".into(), expected }.into());
+        }
+        Some(root) => PathBuf::from(root),
+        None => default_root()?,
+    };
+    check_rootless(&invocation.globals)?;
+    Ok(Store::open(&root)?)
+}
+
+/// Whether it is one is seen from the privileges, so only the spelling matters.
+fn check_rootless(globals: &Given) -> Result<(), UsageError> {
+    match globals.text("rootless")? {
+        None | Some("auto" | "true" | "false") => Ok(()),
+        Some(other) => Err(UsageError::InvalidValue {
+            flag: "rootless",
+            value: other.to_owned(),
+            expected: "true, false or auto",
+        }),
+    }
+}
+
+/// Who is to make the cgroup of a new container. Other commands obey what `create` wrote down.
+fn cgroup_manager(globals: &Given) -> Result<CgroupManager, UsageError> {
+    let manager = globals.parsed("cgroup-manager", "cgroupfs, systemd or disabled")?;
+    let systemd = globals.is_on("systemd-cgroup").then_some(CgroupManager::Systemd);
+    Ok(manager.or(systemd).unwrap_or_default())
+}
+
+fn path(given: &Given, flag: &'static str) -> Option<PathBuf> {
+    given.last(flag).map(|value| Path::new(value).to_path_buf())
+}
+
+fn preserve_fds(given: &Given) -> Result<u32, UsageError> {
+    Ok(given.parsed("preserve-fds", "a number of file descriptors")?.unwrap_or(0))
+}
+
+/// The exit code of a process. The library gives 128 + signal already; anything else fits by definition of wait(2).
+fn exit_code(code: i32) -> u8 {
+    u8::try_from(code).unwrap_or(u8::MAX)
+}

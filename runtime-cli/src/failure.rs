@@ -1,0 +1,59 @@
+//! Why a command failed, and which exit code that means.
+
+use std::io;
+use std::path::PathBuf;
+
+use libcontainer::error::Strerror;
+use libcontainer::ops::UnknownSignal;
+
+use crate::args::UsageError;
+
+/// See the module.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The command line.
+    #[error(transparent)]
+    Usage(#[from] UsageError),
+    /// The operation.
+    #[error(transparent)]
+    Runtime(#[from] libcontainer::Error),
+    /// `exec` did not come so far as to start the program. Its own exit code keeps this apart from the program's.
+    #[error(transparent)]
+    Exec(libcontainer::Error),
+    /// Not a signal.
+    #[error(transparent)]
+    Signal(#[from] UnknownSignal),
+    /// The log file.
+    #[error("--log: open {}: {}", path.display(), Strerror(source))]
+    Log {
+        /// As given.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// Standard output is full or closed.
+    #[error("write to standard output: {}", Strerror(.0))]
+    Output(io::Error),
+    /// ps(1) could not be run.
+    #[error("run ps: {} (`corten ps --format json` needs no ps)", Strerror(.0))]
+    PsProgram(io::Error),
+    /// ps(1) does not know the options.
+    #[error("ps failed: {said}")]
+    PsFailed {
+        /// Its standard error.
+        said: String,
+    },
+    /// ps(1) was asked for a table without a column of pids.
+    #[error("the output of ps has no column PID, by which the container's processes could be found")]
+    PsColumns,
+    /// A report that cannot be written as JSON.
+    #[error("{0}")]
+    Json(#[from] serde_json::Error),
+}
+
+impl Failure {
+    /// The exit code. Everything is 1, as in runc, but a program that `exec` could not start.
+    pub fn exit_code(&self) -> u8 {
+        if matches!(self, Failure::Exec(_)) { 255 } else { 1 }
+    }
+}

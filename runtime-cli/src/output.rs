@@ -1,0 +1,70 @@
+//! Standard output.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use crate::Failure;
+
+/// Writes `text` as it is. A reader that went away (`corten list | head -1`) has seen enough; it is no error.
+pub fn print(text: &str) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    match written {
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(Failure::Output(e)),
+        _ => Ok(()),
+    }
+}
+
+/// Writes `value` as JSON on one line.
+pub fn print_json(value: &impl Serialize) -> Result<(), Failure> {
+    let mut text = serde_json::to_string(value)?;
+    text.push('\n');
+    print(&text)
+}
+
+/// Writes `value` as JSON over several lines.
+pub fn print_pretty_json(value: &impl Serialize) -> Result<(), Failure> {
+    let mut text = serde_json::to_string_pretty(value)?;
+    text.push('\n');
+    print(&text)
+}
+
+/// Columns as Go's tabwriter sets them for runc: at least 12 wide, at least 3 blanks between, the last as it is.
+pub fn table<const N: usize>(title: [&str; N], rows: &[[String; N]]) -> String {
+    let width = |column: usize| {
+        let cells = rows.iter().map(|row| row[column].chars().count());
+        cells.chain([title[column].len()]).max().unwrap_or(0).saturating_add(3).max(12)
+    };
+    let widths: [usize; N] = std::array::from_fn(width);
+    let mut text = String::new();
+    for row in std::iter::once(title).chain(rows.iter().map(|row| row.each_ref().map(String::as_str))) {
+        for (column, cell) in row.into_iter().enumerate() {
+            text.push_str(cell);
+            if column + 1 < N {
+                let blanks = widths[column] - cell.chars().count();
+                text.extend(std::iter::repeat_n(' ', blanks));
+            }
+        }
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_as_runc_sets_them() {
+        assert_eq!(
+            table(["ID", "PID", "OWNER"], &[]),
+            "ID          PID         OWNER\n", // runc list, nothing there
+        );
+        let row = ["a-long-container-id", "7", "root"].map(String::from);
+        assert_eq!(
+            table(["ID", "PID", "OWNER"], &[row]),
+            "ID                    PID         OWNER\na-long-container-id   7           root\n"
+        );
+    }
+}
