@@ -12,6 +12,7 @@ pub mod config;
 pub mod error;
 pub mod hooks;
 pub mod ops;
+pub mod spec;
 pub mod state;
 pub mod validate;
 
