@@ -125,7 +125,9 @@ pub(crate) fn from_slice<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, C
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let tracked = serde_path_to_error::deserialize(&mut json);
     let value: T = tracked.map_err(|e| {
-        let path = FieldPath::new(e.path().to_string());
+        // Where the text is no JSON at all, the last step of the path is unknown and stands as a question mark.
+        let path = e.path().to_string();
+        let path = FieldPath::new(path.trim_end_matches('?').trim_end_matches('.'));
         ConfigError::new(path, Problem::Json(e.into_inner()))
     })?;
     json.end().map_err(|e| ConfigError::new(FieldPath::root(), Problem::Json(e)))?;

@@ -156,6 +156,22 @@ fn members_twice_are_refused() {
 }
 
 #[test]
+fn what_is_no_json_is_placed() {
+    let cases = [
+        ("{", ""),
+        ("{]", ""),
+        ("[]", ""),
+        ("", ""),
+        ("{\"root\": {,", "root"),
+        ("{\"mounts\": [{]", "mounts[0]"),
+    ];
+    for (text, path) in cases {
+        let error = Config::from_slice(text.as_bytes()).unwrap_err();
+        assert_eq!(error.path.as_str(), path, "{text}: {error}");
+    }
+}
+
+#[test]
 fn text_is_utf8() {
     Config::from_slice(b"{\"ociVersion\":\"1.0.0\",\"hostname\":\"\xff\"}").unwrap_err();
 }
