@@ -254,6 +254,9 @@ pub enum Error {
     /// A file or directory.
     #[error(transparent)]
     Path(#[from] PathError),
+    /// The container's cgroup.
+    #[error(transparent)]
+    Cgroup(#[from] crate::cgroup::Error),
     /// A system call without a path.
     #[error(transparent)]
     Syscall(#[from] SyscallError),

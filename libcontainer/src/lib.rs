@@ -8,6 +8,7 @@
 //! printed and compared; a child that cannot allocate (the crate `corten-init`) carries it out.
 #![deny(unsafe_code)]
 
+pub mod cgroup;
 pub mod config;
 pub mod error;
 pub mod hooks;

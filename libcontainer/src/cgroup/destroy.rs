@@ -1,0 +1,104 @@
+//! Removing what was made.
+
+use std::io;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{AtFlags, CWD};
+use rustix::io::Errno;
+
+use super::dir::{Dir, is_gone, keyed};
+use super::freeze::wait_for_event;
+use super::kill::children;
+use super::{Cgroup, Member, Result};
+use crate::error::PathError;
+
+/// Killed processes need a moment to be gone.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+impl Cgroup {
+    /// Removes the directories that were made for this cgroup, those that the container made inside first. A cgroup
+    /// that existed before stays. What is gone already is fine. Parents that were made along with it go too when
+    /// nobody else uses them.
+    ///
+    /// # Errors
+    /// The first directory that could not be removed within 5 seconds (`EBUSY`: it still has processes). The others
+    /// have been removed nevertheless.
+    pub fn destroy(&self) -> Result<()> {
+        let end = Instant::now() + TIMEOUT;
+        let mut result = Ok(());
+        for m in self.members.iter().filter(|m| m.made > 0) {
+            let removed = remove(&m.dir, end).map(|()| remove_parents(m));
+            result = result.and(removed);
+        }
+        result
+    }
+}
+
+fn rmdir(path: &Path) -> rustix::io::Result<()> {
+    match rustix::fs::unlinkat(CWD, path, AtFlags::REMOVEDIR) {
+        Err(Errno::NOENT | Errno::NODEV) => Ok(()),
+        other => other,
+    }
+}
+
+/// One system call if it is empty; otherwise its children, then patience.
+fn remove(dir: &Dir, end: Instant) -> Result<()> {
+    let mut pause = Duration::from_micros(100);
+    loop {
+        let error = match rmdir(dir.path()) {
+            Ok(()) => return Ok(()),
+            // Newer kernels say ENOTEMPTY if there are children, older ones EBUSY for both reasons.
+            Err(e @ (Errno::BUSY | Errno::NOTEMPTY)) => e,
+            Err(e) => return Err(failed(dir, e.into())),
+        };
+        match children(dir) {
+            Ok(names) if !names.is_empty() => {
+                for name in names {
+                    remove(&Dir::new(dir.path().join(name)), end)?;
+                }
+                continue;
+            }
+            Err(e) if is_gone(&e) => return Ok(()),
+            Ok(_) | Err(_) => {}
+        }
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(failed(dir, error.into()));
+        }
+        wait(dir, left, pause)?;
+        pause = (pause * 2).min(Duration::from_millis(20));
+    }
+}
+
+/// Version 2 tells when the last process is gone; version 1 has nothing to wait for.
+fn wait(dir: &Dir, left: Duration, pause: Duration) -> Result<()> {
+    let is_v2 = rustix::fs::accessat(
+        dir.fd().map_err(|e| failed(dir, e))?,
+        "cgroup.events",
+        rustix::fs::Access::EXISTS,
+        AtFlags::empty(),
+    )
+    .is_ok();
+    if is_v2 && !wait_for_event(dir, Duration::ZERO, |t| keyed(t, "populated") == Some(0))? {
+        wait_for_event(dir, left, |t| keyed(t, "populated") == Some(0))?;
+    } else {
+        std::thread::sleep(pause.min(left));
+    }
+    Ok(())
+}
+
+fn failed(dir: &Dir, source: io::Error) -> super::Error {
+    PathError { doing: "rmdir", path: dir.path().to_path_buf(), source }.into()
+}
+
+/// Another container may be using a parent by now, so a refusal is nobody's problem.
+fn remove_parents(m: &Member) {
+    let parents = m.dir.path().ancestors().skip(1).take(m.made - 1);
+    for parent in parents {
+        if let Err(e) = rmdir(parent) {
+            log::debug!("rmdir {}: {e}", parent.display());
+            return;
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! One directory of a cgroup hierarchy, opened when it is first needed.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use rustix::fs::{Mode, OFlags};
+
+use super::error::Error;
+use crate::error::PathError;
+
+#[derive(Debug)]
+pub(super) struct Dir {
+    path: PathBuf,
+    fd: OnceLock<OwnedFd>,
+}
+
+impl Dir {
+    pub fn new(path: PathBuf) -> Dir {
+        Dir { path, fd: OnceLock::new() }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn fd(&self) -> io::Result<BorrowedFd<'_>> {
+        if let Some(fd) = self.fd.get() {
+            return Ok(fd.as_fd());
+        }
+        // Not O_PATH: readdir and fchmod need more, and it costs the same.
+        let fd = rustix::fs::open(
+            &self.path,
+            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?;
+        Ok(self.fd.get_or_init(|| fd).as_fd())
+    }
+
+    pub fn open_write(&self, file: &str) -> io::Result<OwnedFd> {
+        Ok(rustix::fs::openat(self.fd()?, file, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?)
+    }
+
+    pub fn open_read(&self, file: &str) -> io::Result<OwnedFd> {
+        Ok(rustix::fs::openat(self.fd()?, file, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?)
+    }
+
+    /// One open, one write: the kernel takes a value whole or not at all.
+    pub fn write(&self, file: &str, value: &str) -> io::Result<()> {
+        write_whole(self.open_write(file)?.as_fd(), value)
+    }
+
+    pub fn read(&self, file: &str) -> io::Result<String> {
+        let mut text = String::new();
+        File::from(self.open_read(file)?).read_to_string(&mut text)?;
+        Ok(text)
+    }
+
+    pub fn error(&self, doing: &'static str, file: &str, source: io::Error) -> Error {
+        Error::Path(PathError { doing, path: self.path.join(file), source })
+    }
+}
+
+/// Writes `value` in one system call.
+pub(super) fn write_whole(fd: BorrowedFd<'_>, value: &str) -> io::Result<()> {
+    let n = rustix::io::retry_on_intr(|| rustix::io::write(fd, value.as_bytes()))?;
+    if n == value.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
+}
+
+/// The number after `key` in a file of `key number` lines.
+pub(super) fn keyed(text: &str, key: &str) -> Option<u64> {
+    text.lines().find_map(|l| {
+        let (k, v) = l.split_once(' ')?;
+        if k == key { v.trim().parse().ok() } else { None }
+    })
+}
+
+/// Whether the error says that the cgroup or its file is gone.
+pub(super) fn is_gone(e: &io::Error) -> bool {
+    matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ENODEV))
+}

@@ -1,0 +1,147 @@
+//! Control groups, seen from the parent: where they are, what to write there, who is inside.
+//!
+//! Two halves. [`lower`] and [`DevicePolicy`] are pure: they turn `linux.resources` into [`Write`]s and device rules.
+//! [`Layout`], [`Paths`] and [`Cgroup`] touch the machine: probe the hierarchies, make the directories, write.
+//!
+//! Every container start passes through here, so nothing is read back, every file is written once, and a system call
+//! has to earn its place. The dearest of all is avoided altogether: the kernel waits for an RCU grace period (6 to
+//! 10 ms) when a process is moved by its pid, but not when a thread moves itself. So a container's first process is
+//! cloned into the unified hierarchy ([`Cgroup::unified_dir`]) and moves itself into those of version 1
+//! ([`Cgroup::join_fds`]).
+
+mod apply;
+mod create;
+mod destroy;
+mod devices;
+mod dir;
+mod error;
+mod freeze;
+mod kill;
+mod layout;
+mod lower;
+mod paths;
+mod report;
+mod saved;
+mod sys;
+
+pub use devices::DevicePolicy;
+pub use error::Error;
+pub use layout::{Hierarchy, Kind, Layout};
+pub use lower::{Policy, Write, lower, shares_to_weight};
+pub use paths::Paths;
+pub use report::MemoryReport;
+pub use saved::{Saved, SavedDir};
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use dir::Dir;
+
+type Result<T> = std::result::Result<T, Error>;
+
+/// The cgroup of one container: a directory in every hierarchy in use, or none at all.
+#[derive(Debug)]
+pub struct Cgroup {
+    kind: Kind,
+    members: Vec<Member>,
+}
+
+/// The container's directory in one hierarchy.
+#[derive(Debug)]
+struct Member {
+    /// Version 1 controllers; empty for the unified hierarchy.
+    controllers: Vec<String>,
+    dir: Dir,
+    /// How many directories of the path, counted from its end, are ours to remove.
+    made: usize,
+}
+
+impl Member {
+    fn is_unified(&self) -> bool {
+        self.controllers.is_empty()
+    }
+
+    fn has(&self, controller: &str) -> bool {
+        self.controllers.iter().any(|c| c == controller)
+    }
+}
+
+impl Cgroup {
+    /// No cgroup: the container stays where the runtime is (`--cgroup-manager disabled`).
+    #[must_use]
+    pub fn none() -> Cgroup {
+        Cgroup { kind: Kind::Unified, members: Vec::new() }
+    }
+
+    /// Whether there is no directory at all.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// Which files the directories have.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The directories, with the controllers of each joined by commas; the unified one has an empty name.
+    pub fn paths(&self) -> impl Iterator<Item = (String, &Path)> {
+        self.members.iter().map(|m| (m.controllers.join(","), m.dir.path()))
+    }
+
+    /// The directory in the unified hierarchy, for `clone3(CLONE_INTO_CGROUP)` (Linux 5.7). There is one on pure v2
+    /// and on hybrid machines.
+    #[must_use]
+    pub fn unified_dir(&self) -> Option<BorrowedFd<'_>> {
+        self.unified().and_then(|m| m.dir.fd().ok())
+    }
+
+    /// Files through which a process joins by itself: it writes the byte `0` to each.
+    ///
+    /// The process must have one thread: in version 1 the file is `tasks`, because the kernel moves a thread that
+    /// moves itself without waiting for anyone. Permission is checked with the credentials of this process, so the
+    /// writer may be in another user namespace by then. A cgroup namespace has to be unshared after the writes.
+    ///
+    /// `cloned_into_unified`: the process was cloned into [`Cgroup::unified_dir`] already.
+    ///
+    /// # Errors
+    /// When a file cannot be opened.
+    pub fn join_fds(&self, cloned_into_unified: bool) -> Result<Vec<OwnedFd>> {
+        self.to_join(cloned_into_unified)
+            .map(|m| {
+                let file = if m.is_unified() { "cgroup.procs" } else { "tasks" };
+                m.dir.open_write(file).map_err(|e| m.dir.error("open", file, e))
+            })
+            .collect()
+    }
+
+    /// Moves process `pid` in, from outside. Slow: the kernel waits for an RCU grace period; see
+    /// [`Cgroup::join_fds`].
+    ///
+    /// # Errors
+    /// What the kernel said to the write, such as `ESRCH` or `EBUSY`.
+    pub fn attach(&self, pid: i32, cloned_into_unified: bool) -> Result<()> {
+        let pid = pid.to_string();
+        for m in self.to_join(cloned_into_unified) {
+            m.dir.write("cgroup.procs", &pid).map_err(|e| m.dir.error("write", "cgroup.procs", e))?;
+        }
+        Ok(())
+    }
+
+    fn to_join(&self, cloned_into_unified: bool) -> impl Iterator<Item = &Member> {
+        self.members.iter().filter(move |m| !(cloned_into_unified && m.is_unified()))
+    }
+
+    fn unified(&self) -> Option<&Member> {
+        self.members.iter().find(|m| m.is_unified())
+    }
+
+    /// The directory that has the files of `controller`.
+    fn member_of(&self, controller: &str) -> Option<&Member> {
+        match self.kind {
+            Kind::Unified => self.unified(),
+            Kind::Legacy => self.members.iter().find(|m| m.has(controller)),
+        }
+    }
+}

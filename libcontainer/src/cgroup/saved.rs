@@ -1,0 +1,58 @@
+//! What later commands need to find the cgroup again.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::dir::Dir;
+use super::layout::Kind;
+use super::{Cgroup, Member};
+
+/// A [`Cgroup`] for `state.json`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Saved {
+    /// Whether the control files are those of version 2.
+    #[serde(default)]
+    pub unified: bool,
+    /// The directories.
+    #[serde(default)]
+    pub dirs: Vec<SavedDir>,
+}
+
+/// One directory of a [`Saved`] cgroup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavedDir {
+    /// Version 1 controllers; empty for the unified hierarchy.
+    #[serde(default)]
+    pub controllers: Vec<String>,
+    /// Absolute path in the runtime's mount namespace.
+    pub path: PathBuf,
+    /// How many directories of the path, counted from its end, the runtime made and has to remove.
+    #[serde(default)]
+    pub made: usize,
+}
+
+impl Cgroup {
+    /// What to keep in `state.json`.
+    #[must_use]
+    pub fn saved(&self) -> Saved {
+        let dirs = self.members.iter().map(|m| SavedDir {
+            controllers: m.controllers.clone(),
+            path: m.dir.path().to_path_buf(),
+            made: m.made,
+        });
+        Saved { unified: self.kind == Kind::Unified, dirs: dirs.collect() }
+    }
+
+    /// The handle again, without a look at the machine: directories are opened when they are used.
+    #[must_use]
+    pub fn from_saved(saved: &Saved) -> Cgroup {
+        let members = saved.dirs.iter().map(|d| Member {
+            controllers: d.controllers.clone(),
+            dir: Dir::new(d.path.clone()),
+            made: d.made,
+        });
+        let kind = if saved.unified { Kind::Unified } else { Kind::Legacy };
+        Cgroup { kind, members: members.collect() }
+    }
+}
