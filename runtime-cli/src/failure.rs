@@ -31,6 +31,17 @@ pub enum Failure {
         /// What the kernel said.
         source: io::Error,
     },
+    /// `spec` never overwrites.
+    #[error("{} exists already: remove it first, or choose another directory with --bundle", .0.display())]
+    SpecExists(PathBuf),
+    /// The new config.json.
+    #[error("write {}: {}", path.display(), Strerror(source))]
+    Spec {
+        /// Where to.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// Standard output is full or closed.
     #[error("write to standard output: {}", Strerror(.0))]
     Output(io::Error),

@@ -1,5 +1,7 @@
 //! `delete`: undoes what `create` did.
 
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -8,7 +10,8 @@ use rustix::io::Errno;
 use super::kill::signal_init;
 use super::members::Members;
 use super::signal::Signal;
-use crate::error::{Error, Result, SyscallError};
+use crate::error::{Error, FieldPath, Result, SyscallError};
+use crate::hooks::{Place, run_all_hooks};
 use crate::state::{ContainerId, Entry, Lock, Operation, State, StateError, Status, Store, lifecycle};
 
 /// How long a killed process may take. Only one that sits in the kernel (a dead network filesystem, a stuck device)
@@ -103,4 +106,135 @@ fn kill_and_wait(state: &State, members: &Members) -> Result<()> {
     }
 }
 
-fn run_poststop(_state: &State) {}
+/// What a `poststop` hook reads on its standard input (`runtime.md#state`).
+fn stopped_state(state: &State) -> serde_json::Result<Vec<u8>> {
+    #[derive(serde::Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Stopped<'a> {
+        oci_version: &'a str,
+        id: &'a str,
+        status: &'static str,
+        bundle: &'a Path,
+        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+        annotations: &'a BTreeMap<String, String>,
+    }
+    let State { oci_version, id, bundle, annotations, .. } = state;
+    serde_json::to_vec(&Stopped { oci_version, id, status: Status::Stopped.as_str(), bundle, annotations })
+}
+
+/// A hook that fails is a warning, and the others still run (`runtime.md#lifecycle`, step 13).
+fn run_poststop(state: &State) {
+    if state.poststop.is_empty() {
+        return;
+    }
+    let json = match stopped_state(state) {
+        Ok(json) => json,
+        Err(e) => return log::warn!("container {}: poststop hooks were not run: {e}", state.id),
+    };
+    let place = Place::Runtime { cwd: &state.bundle };
+    for error in run_all_hooks(&state.poststop, &FieldPath::new("hooks.poststop"), &json, &place) {
+        log::warn!("container {}: {error}", state.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::config::Hook;
+    use crate::state::tests::{Scratch, example};
+    use crate::state::{CONFIG_FILE, ProcessRef, STATE_FILE};
+
+    struct Made {
+        scratch: Scratch,
+        store: Store,
+        state: State,
+    }
+
+    /// A container in the store whose first process is `pid`, or one that ended long ago.
+    fn made(pid: Option<i32>) -> (Made, Entry) {
+        let scratch = Scratch::new();
+        let store = Store::open(&scratch.path().join("root")).unwrap();
+        let (entry, _lock) = store.reserve(&ContainerId::new("c1").unwrap()).unwrap();
+        let process = pid.map(|pid| ProcessRef::of(pid).unwrap());
+        let mut state = example("c1");
+        state.bundle = scratch.path().to_path_buf();
+        state.pid = Some(process.map_or(i32::MAX, |p| p.pid));
+        state.start_time = process.map_or(0, |p| p.start_time);
+        entry.write_state(&state).unwrap();
+        (Made { scratch, store, state }, entry)
+    }
+
+    fn refused(done: Result<()>) -> String {
+        done.map_err(|e| e.to_string()).unwrap_err()
+    }
+
+    #[test]
+    fn a_stopped_container_is_gone_and_its_hooks_were_run() {
+        let (mut made, entry) = made(None);
+        let marker = made.scratch.path().join("marker");
+        let hook = |script: String| Hook {
+            path: "/bin/sh".into(),
+            args: vec!["sh".into(), "-c".into(), script],
+            ..Hook::default()
+        };
+        made.state.poststop = vec![hook("exit 1".into()), hook(format!("/bin/cat > {}", marker.display()))];
+        entry.write_state(&made.state).unwrap();
+        delete(&made.store, "c1", false).unwrap();
+        assert!(!entry.path().exists());
+        let seen: serde_json::Value = serde_json::from_slice(&fs::read(&marker).unwrap()).unwrap();
+        assert_eq!((&seen["id"], &seen["status"]), (&"c1".into(), &"stopped".into()));
+        assert!(refused(delete(&made.store, "c1", false)).starts_with("container does not exist"));
+        delete(&made.store, "c1", true).unwrap();
+    }
+
+    #[test]
+    fn a_running_one_is_refused_and_killed_with_force() {
+        let mut child = std::process::Command::new("/bin/sleep").arg("1000").spawn().unwrap();
+        let (made, entry) = made(Some(child.id() as i32));
+        assert!(refused(delete(&made.store, "c1", false)).contains("that is not stopped: running"));
+        assert!(entry.path().join(STATE_FILE).exists());
+        delete(&made.store, "c1", true).unwrap();
+        assert!(!entry.path().exists());
+        assert!(!child.wait().unwrap().success());
+    }
+
+    #[test]
+    fn a_created_one_is_killed_and_deleted() {
+        let mut child = std::process::Command::new("/bin/sleep").arg("1000").spawn().unwrap();
+        let (made, entry) = made(Some(child.id() as i32));
+        let gate = entry.path().join(crate::state::START_SOCKET);
+        let _gate = std::os::unix::net::UnixListener::bind(gate).unwrap();
+        delete(&made.store, "c1", false).unwrap();
+        assert!(!entry.path().exists());
+        assert!(!child.wait().unwrap().success());
+    }
+
+    #[test]
+    fn one_whose_creation_hangs_is_killed_without_waiting_for_it() {
+        let mut child = std::process::Command::new("/bin/sleep").arg("1000").spawn().unwrap();
+        let (made, entry) = made(Some(child.id() as i32));
+        let _create_holds = entry.lock().unwrap();
+        delete(&made.store, "c1", true).unwrap();
+        assert!(!entry.path().exists());
+        assert!(!child.wait().unwrap().success());
+    }
+
+    #[test]
+    fn what_cannot_be_read_can_be_deleted_with_force() {
+        for content in [None, Some(""), Some("{"), Some("{\"id\":\"c1\"}"), Some("{\"cortenState\":77}")] {
+            let (made, entry) = made(None);
+            entry.write_config(b"{}").unwrap();
+            match content {
+                None => fs::remove_file(entry.path().join(STATE_FILE)).unwrap(),
+                Some(text) => fs::write(entry.path().join(STATE_FILE), text).unwrap(),
+            }
+            let text = refused(delete(&made.store, "c1", false));
+            assert!(text.contains("delete --force"), "{content:?}: {text}");
+            assert!(entry.path().join(CONFIG_FILE).exists());
+            delete(&made.store, "c1", true).unwrap();
+            assert!(!entry.path().exists(), "{content:?}");
+        }
+    }
+}

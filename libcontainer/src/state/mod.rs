@@ -28,3 +28,9 @@ pub use process::ProcessRef;
 pub use record::{CgroupManager, FORMAT, State};
 pub use root::default_root;
 pub use store::{CONFIG_FILE, Entry, Lock, START_SOCKET, STATE_FILE, Store};
+
+#[cfg(test)]
+pub(crate) mod tests {
+    pub(crate) use super::record::tests::example;
+    pub(crate) use super::store::tests::Scratch;
+}

@@ -45,7 +45,7 @@ fn neighbour(path: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::store::tests::Scratch;
+    use crate::state::tests::Scratch;
 
     #[test]
     fn decimal_without_newline_and_overwriting() {

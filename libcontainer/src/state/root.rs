@@ -64,7 +64,7 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
-    use crate::state::store::tests::Scratch;
+    use crate::state::tests::Scratch;
 
     #[test]
     fn a_fallback_root_must_be_private() {

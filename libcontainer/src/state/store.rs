@@ -346,7 +346,7 @@ pub(crate) mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
-    use crate::state::record::tests::example;
+    use crate::state::tests::example;
 
     /// A directory of its own for one test, removed at its end.
     pub(crate) struct Scratch(PathBuf);

@@ -1,4 +1,6 @@
+use libcontainer::Error;
 use libcontainer::ops::{self, CreateOptions};
+use libcontainer::state::CgroupManager;
 
 use super::{cgroup_manager, creation_flags, path, preserve_fds, store};
 use crate::Failure;
@@ -28,6 +30,11 @@ fn execute(invocation: &Invocation) -> Result<u8, Failure> {
 /// What `create` and `run` have in common.
 pub fn options(invocation: &Invocation) -> Result<CreateOptions, Failure> {
     let flags = &invocation.flags;
+    let cgroup_manager = cgroup_manager(&invocation.globals)?;
+    if cgroup_manager == CgroupManager::Systemd {
+        let what = "the systemd cgroup manager (--systemd-cgroup, --cgroup-manager systemd)";
+        return Err(Error::Unsupported { what }.into());
+    }
     Ok(CreateOptions {
         id: invocation.id()?.to_owned(),
         bundle: path(flags, "bundle").unwrap_or_else(|| ".".into()),
@@ -37,6 +44,6 @@ pub fn options(invocation: &Invocation) -> Result<CreateOptions, Failure> {
         no_pivot: flags.is_on("no-pivot"),
         no_new_keyring: flags.is_on("no-new-keyring"),
         preserve_fds: preserve_fds(flags)?,
-        cgroup_manager: cgroup_manager(&invocation.globals)?,
+        cgroup_manager,
     })
 }

@@ -76,32 +76,35 @@ use creation_flags;
 
 /// The containers that `--root` says.
 fn store(invocation: &Invocation) -> Result<Store, Failure> {
-    let root = match invocation.globals.last("root") {
-        // Deleting a container removes a directory below it; below `/` that would be `/etc` for one called `etc`.
-        Some(root) if root == "/" => {
-            let (flag, expected) = ("root", "a directory other than /");
-            return Err(UsageError::InvalidValue { flag, value: "/".into(), expected }.into());
-        }
+    let globals = &invocation.globals;
+    check_rootless(globals)?;
+    cgroup_manager(globals)?;
+    let root = match globals.last("root") {
         Some(root) => PathBuf::from(root),
         None => default_root()?,
     };
-    check_rootless(&invocation.globals)?;
-    Ok(Store::open(&root)?)
+    let store = Store::open(&root)?;
+    if store.root().components().count() == 1 {
+        // Deleting a container removes a directory below it; below `/` that would be `/etc` for one called `etc`.
+        let (flag, value) = ("root", root.display().to_string());
+        return Err(UsageError::InvalidValue { flag, value, expected: "a directory other than /" }.into());
+    }
+    Ok(store)
 }
 
-/// Whether it is one is seen from the privileges, so only the spelling matters.
+/// Whether the caller is rootless is seen from the privileges, so only the spelling matters.
 fn check_rootless(globals: &Given) -> Result<(), UsageError> {
     match globals.text("rootless")? {
         None | Some("auto" | "true" | "false") => Ok(()),
-        Some(other) => Err(UsageError::InvalidValue {
-            flag: "rootless",
-            value: other.to_owned(),
-            expected: "true, false or auto",
-        }),
+        Some(other) => {
+            let (flag, value) = ("rootless", other.to_owned());
+            Err(UsageError::InvalidValue { flag, value, expected: "true, false or auto" })
+        }
     }
 }
 
-/// Who is to make the cgroup of a new container. Other commands obey what `create` wrote down.
+/// Who is to make the cgroup of a new container. Other commands obey what `create` wrote down: engines give
+/// `--systemd-cgroup` to some of them and not to others.
 fn cgroup_manager(globals: &Given) -> Result<CgroupManager, UsageError> {
     let manager = globals.parsed("cgroup-manager", "cgroupfs, systemd or disabled")?;
     let systemd = globals.is_on("systemd-cgroup").then_some(CgroupManager::Systemd);

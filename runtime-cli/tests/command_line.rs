@@ -1,0 +1,294 @@
+//! The command from outside, as far as it needs neither privileges nor a container.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// A directory of its own for one test, removed at its end.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> Scratch {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("corten-cli-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir(&path).unwrap();
+        Scratch(path)
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.join(name).to_str().unwrap().to_owned()
+    }
+
+    /// Runs corten with a state root of its own.
+    fn corten(&self, arguments: &[&str]) -> Output {
+        let root = self.path("root");
+        let mut all = vec!["--root", &root];
+        all.extend(arguments);
+        corten(&all)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn corten(arguments: &[&str]) -> Output {
+    // Podman runs some commands with next to no environment.
+    let mut command = Command::new(env!("CARGO_BIN_EXE_corten"));
+    command.args(arguments).env_clear().stdin(Stdio::null()).output().unwrap()
+}
+
+fn stdout(output: &Output) -> &str {
+    str::from_utf8(&output.stdout).unwrap()
+}
+
+fn stderr(output: &Output) -> &str {
+    str::from_utf8(&output.stderr).unwrap()
+}
+
+/// Exit code 0 and not a byte on standard error: engines parse both streams together.
+#[track_caller]
+fn succeeds(output: &Output) -> &str {
+    assert_eq!((output.status.code(), stderr(output)), (Some(0), ""));
+    stdout(output)
+}
+
+/// This exit code, nothing on standard output, and one line on standard error, which is returned.
+#[track_caller]
+fn fails(output: &Output, code: i32) -> &str {
+    assert_eq!((output.status.code(), stdout(output)), (Some(code), ""), "{}", stderr(output));
+    let line = stderr(output).strip_suffix('\n').unwrap();
+    assert!(!line.contains('\n'), "{line}");
+    line.strip_prefix("corten: ").unwrap()
+}
+
+#[test]
+fn version_in_the_lines_that_engines_parse() {
+    for flag in ["--version", "-v"] {
+        let output = corten(&[flag]);
+        let lines: Vec<_> = succeeds(&output).lines().collect();
+        assert_eq!(lines[0], concat!("corten version ", env!("CARGO_PKG_VERSION")));
+        assert!(lines[1].starts_with("commit: ") && lines[2].starts_with("spec: 1."), "{lines:?}");
+    }
+}
+
+#[test]
+fn help_for_everything_and_each() {
+    for arguments in [&[][..], &["--help"], &["help"], &["-h"]] {
+        assert!(succeeds(&corten(arguments)).contains("\nCommands:\n"));
+    }
+    let overview = corten(&[]);
+    let commands = stdout(&overview).split("Commands:\n").nth(1).unwrap().split("\n\n").next().unwrap();
+    for line in commands.lines() {
+        let command = line.split_whitespace().next().unwrap();
+        let page = corten(&[command, "--help"]);
+        assert!(succeeds(&page).starts_with(&format!("Usage: corten {command}")), "{command}");
+        assert_eq!(page.stdout, corten(&["help", command]).stdout);
+    }
+}
+
+#[test]
+fn a_slip_is_one_line_that_helps() {
+    let line = |arguments: &[&str]| fails(&corten(arguments), 1).to_owned();
+    assert_eq!(
+        line(&["run", "--bundel", "/b"]),
+        "unknown flag --bundel for `corten run`, did you mean --bundle?"
+    );
+    assert!(line(&["strat", "c1"]).contains("did you mean start?"));
+    assert!(line(&["state"]).contains("state needs <container-id>"));
+    assert_eq!(line(&["create", "--pid-file"]), "flag needs an argument: --pid-file");
+    assert!(line(&["--log-format", "xml", "list"]).contains(r#"invalid value "xml" for --log-format"#));
+    assert!(line(&["--log-level", "loud", "list"]).contains(r#"invalid value "loud" for --log-level"#));
+    assert!(line(&["--cgroup-manager", "x", "list"]).contains(r#"invalid value "x" for --cgroup-manager"#));
+    assert!(line(&["--rootless", "x", "list"]).contains(r#"invalid value "x" for --rootless"#));
+    assert!(line(&["run", "--preserve-fds", "-1", "c"]).contains(r#"invalid value "-1" for --preserve-fds"#));
+    assert!(line(&["exec", "--user", "root", "c", "x"]).contains(r#"invalid value "root" for --user"#));
+    assert!(
+        line(&["exec", "-u", "4294967296", "c", "x"]).contains(r#"invalid value "4294967296" for --user"#)
+    );
+    assert!(line(&["exec", "c"]).contains("a command or --process is needed"));
+    assert!(line(&["list", "-f", "yaml"]).contains("expected table or json"));
+    for root in ["/", "//", "/."] {
+        assert!(
+            line(&["--root", root, "state", "etc"]).contains("expected a directory other than /"),
+            "{root}"
+        );
+    }
+}
+
+#[test]
+fn unknown_containers() {
+    let scratch = Scratch::new();
+    for arguments in [
+        &["state", "c1"][..],
+        &["kill", "c1"],
+        &["delete", "c1"],
+        &["pause", "c1"],
+        &["resume", "c1"],
+        &["ps", "c1"],
+    ] {
+        assert_eq!(fails(&scratch.corten(arguments), 1), "container does not exist: c1", "{arguments:?}");
+    }
+    succeeds(&scratch.corten(&["delete", "--force", "c1"]));
+    assert!(!scratch.0.join("root").exists(), "asking makes no directories");
+}
+
+#[test]
+fn ids_that_would_leave_the_root() {
+    let scratch = Scratch::new();
+    let long = "x".repeat(300);
+    for id in ["../x", "a/b", ".", "..", "a b", &long] {
+        for verb in ["state", "delete", "kill"] {
+            assert!(
+                fails(&scratch.corten(&[verb, id]), 1).starts_with("invalid container ID"),
+                "{verb} {id}"
+            );
+        }
+    }
+    assert!(fails(&scratch.corten(&["delete", "--force", "../x"]), 1).starts_with("invalid container ID"));
+}
+
+#[test]
+fn an_error_is_also_one_json_line_in_the_log() {
+    let scratch = Scratch::new();
+    let log = scratch.path("log.json");
+    let flags = ["--log", &log, "--log-format", "json"];
+    let output = scratch.corten(&[&flags[..], &["state", "c1"]].concat());
+    let message = fails(&output, 1);
+    let value: serde_json::Value = serde_json::from_str(&fs::read_to_string(&log).unwrap()).unwrap();
+    assert_eq!((&value["level"], &value["msg"]), (&"error".into(), &message.into()));
+    assert!(value["time"].as_str().unwrap().ends_with('Z'));
+
+    // Another failure is appended; usage errors are told there, too; success leaves no trace.
+    fails(&scratch.corten(&[&flags[..], &["state", "--bogus"]].concat()), 1);
+    succeeds(&scratch.corten(&[&flags[..], &["list"]].concat()));
+    let text = fs::read_to_string(&log).unwrap();
+    assert_eq!(text.lines().count(), 2, "{text}");
+    assert!(text.lines().all(|l| serde_json::from_str::<serde_json::Value>(l).is_ok()));
+}
+
+#[test]
+fn other_logs() {
+    let scratch = Scratch::new();
+    let log = scratch.path("log.text");
+    fails(&scratch.corten(&["state", "--log", &format!("file:{log}"), "c1"]), 1);
+    let text = fs::read_to_string(&log).unwrap();
+    assert!(text.contains(r#" level=error msg="container does not exist: c1""#), "{text}");
+
+    let missing = scratch.path("missing/log");
+    let line = format!("--log: open {missing}: no such file or directory");
+    assert_eq!(fails(&scratch.corten(&["--log", &missing, "list"]), 1), line);
+
+    let output = scratch.corten(&["--log-format=json", "state", "c1"]);
+    let value: serde_json::Value = serde_json::from_slice(&output.stderr).unwrap();
+    assert_eq!(value["msg"], "container does not exist: c1");
+
+    // No journal need listen for the failure to be told.
+    fails(&scratch.corten(&["--log=journald:c1", "state", "c1"]), 1);
+}
+
+#[test]
+fn lists_of_nothing() {
+    let scratch = Scratch::new();
+    let title = "ID          PID         STATUS      BUNDLE      CREATED     OWNER\n";
+    assert_eq!(succeeds(&scratch.corten(&["list"])), title);
+    assert_eq!(succeeds(&scratch.corten(&["list", "-q"])), "");
+    assert_eq!(succeeds(&scratch.corten(&["list", "--format=json"])), "[]\n");
+}
+
+#[test]
+fn a_damaged_container_hides_no_other_and_goes_with_force() {
+    let scratch = Scratch::new();
+    fs::create_dir_all(scratch.0.join("root/broken")).unwrap();
+    fs::write(scratch.0.join("root/broken/state.json"), r#"{"id":"broken","init_process_pid":1}"#).unwrap();
+    assert_eq!(succeeds(&scratch.corten(&["list", "-q"])), "");
+    let debug = scratch.corten(&["--debug", "list", "-q"]);
+    assert!(stderr(&debug).starts_with("corten: warning: container broken: "), "{}", stderr(&debug));
+    assert!(
+        fails(&scratch.corten(&["state", "broken"]), 1).contains("not written by this version of corten")
+    );
+    assert!(fails(&scratch.corten(&["delete", "broken"]), 1).contains("delete --force"));
+    succeeds(&scratch.corten(&["delete", "--force", "broken"]));
+    assert!(!scratch.0.join("root/broken").exists());
+}
+
+#[test]
+fn a_stopped_container_from_its_state_alone() {
+    let scratch = Scratch::new();
+    fs::create_dir_all(scratch.0.join("root/c1")).unwrap();
+    // Start time 1: whoever has this pid now, began later.
+    let state = format!(
+        r#"{{"cortenState":1,"ociVersion":"1.2.0","id":"c1","bundle":"/b","rootfs":"/b/rootfs","pid":{},
+            "startTime":1,"created":"2026-11-21T06:30:52.5Z","annotations":{{"k":"v"}},"owner":0,"cgroup":null}}"#,
+        std::process::id()
+    );
+    fs::write(scratch.0.join("root/c1/state.json"), state).unwrap();
+    let output = scratch.corten(&["state", "c1"]);
+    let value: serde_json::Value = serde_json::from_str(succeeds(&output)).unwrap();
+    let expected = serde_json::json!({
+        "ociVersion": "1.2.0", "id": "c1", "pid": 0, "status": "stopped", "bundle": "/b", "rootfs": "/b/rootfs",
+        "created": "2026-11-21T06:30:52.5Z", "annotations": {"k": "v"}, "owner": value["owner"],
+    });
+    assert_eq!(value, expected);
+    let list = scratch.corten(&["list"]);
+    let row: Vec<_> = succeeds(&list).lines().nth(1).unwrap().split_whitespace().collect();
+    assert_eq!(row[..5], ["c1", "0", "stopped", "/b", "2026-11-21T06:30:52.5Z"]);
+    assert_eq!(succeeds(&scratch.corten(&["list", "-q"])), "c1\n");
+
+    assert!(fails(&scratch.corten(&["kill", "c1", "0"]), 1).contains("container not running"));
+    succeeds(&scratch.corten(&["kill", "--all", "c1", "9"]));
+    assert!(fails(&scratch.corten(&["pause", "c1"]), 1).contains("container not running"));
+    assert!(fails(&scratch.corten(&["resume", "c1"]), 1).contains("container not paused"));
+    assert!(fails(&scratch.corten(&["kill", "c1", "XYZ"]), 1).contains(r#"unknown signal "XYZ""#));
+    assert_eq!(succeeds(&scratch.corten(&["ps", "-f", "json", "c1"])), "[]\n");
+    succeeds(&scratch.corten(&["delete", "c1"]));
+    assert!(!scratch.0.join("root/c1").exists());
+}
+
+#[test]
+fn a_systemd_cgroup_is_accepted_where_nothing_is_made() {
+    let scratch = Scratch::new();
+    succeeds(&scratch.corten(&["--systemd-cgroup", "list"]));
+    succeeds(&scratch.corten(&["--systemd-cgroup", "delete", "--force", "c1"]));
+    assert!(fails(&scratch.corten(&["--systemd-cgroup", "create", "c1"]), 1).contains("--systemd-cgroup"));
+}
+
+#[test]
+fn a_spec_to_start_from() {
+    let scratch = Scratch::new();
+    let bundle = scratch.0.to_str().unwrap();
+    assert_eq!(succeeds(&scratch.corten(&["spec", "-b", bundle])), "");
+    let text = fs::read_to_string(scratch.0.join("config.json")).unwrap();
+    let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(value["process"]["args"], serde_json::json!(["sh"]));
+    assert!(text.starts_with("{\n\t\"ociVersion\""), "tabs, as runc");
+    let line = fails(&scratch.corten(&["spec", "-b", bundle]), 1).to_owned();
+    assert!(line.contains("config.json exists already"), "{line}");
+    assert_eq!(fs::read_to_string(scratch.0.join("config.json")).unwrap(), text);
+
+    fs::remove_file(scratch.0.join("config.json")).unwrap();
+    succeeds(&scratch.corten(&["spec", "--rootless", "--bundle", bundle]));
+    let value: serde_json::Value =
+        serde_json::from_slice(&fs::read(scratch.0.join("config.json")).unwrap()).unwrap();
+    assert_eq!(value["linux"]["uidMappings"][0]["size"], 1);
+    let missing = scratch.path("missing");
+    assert!(fails(&scratch.corten(&["spec", "-b", &missing]), 1).contains("no such file or directory"));
+}
+
+#[test]
+fn a_reader_that_went_away_and_a_full_disk() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_corten"));
+    let output = command.arg("--help").stdout(writer).output().unwrap();
+    assert_eq!(stderr(&output), "");
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_corten"));
+    let output = command.arg("--help").stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("no space left on device"));
+}
