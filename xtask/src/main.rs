@@ -3,6 +3,7 @@
 mod bench;
 mod bundle;
 mod cgroup_view;
+mod engines;
 mod error;
 mod host;
 mod setup;
@@ -21,6 +22,8 @@ usage: cargo xtask CHORE [ARG...]
   setup [engines]                 install what the tests need (as root, with apt-get)
   test [LANE] [--runtime PATH] [-- FILTER...]
                                   run a lane: unit, rootless, native, native-v2; all that the caller can run without LANE
+  test engines [--runtime PATH] [--reference PATH] [--cgroup v1|v2|hybrid] [-- FILTER]
+                                  drive the runtime with a private dockerd and containerd, beside runc
   bench [--json] [--runs N] [--cgroup v1|v2|hybrid] [--runtime NAME=PATH]...
                                   time corten beside every peer on PATH and beside the floor program
 ";

@@ -37,6 +37,15 @@ pub fn mount_cgroup2(target: &Path) -> io::Result<()> {
     check(unsafe { libc::mount(kind, target.as_ptr(), kind, 0, null()) }).map(drop)
 }
 
+/// Mounts an empty tmpfs on `target`.
+pub fn mount_tmpfs(target: &Path) -> io::Result<()> {
+    let target = c_string(target.as_os_str())?;
+    let kind = c"tmpfs".as_ptr();
+    let flags = libc::MS_NOSUID | libc::MS_NODEV;
+    // SAFETY: every string is NUL-terminated and outlives the call.
+    check(unsafe { libc::mount(kind, target.as_ptr(), kind, flags, c"mode=755".as_ptr().cast()) }).map(drop)
+}
+
 /// Detaches the mount on `target` and those below it.
 pub fn detach(target: &Path) -> io::Result<()> {
     let target = c_string(target.as_os_str())?;
@@ -66,29 +75,30 @@ impl Prepared {
     }
 
     /// Starts the program with standard input at /dev/null, and its output in the two files.
-    ///
-    /// posix_spawn(3) suspends this process instead of copying its page tables, so the figure is the child's.
     pub fn spawn(&self, stdout: &CStr, stderr: &CStr) -> io::Result<libc::pid_t> {
+        let truncate = libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC;
+        self.start(&[(0, c"/dev/null", libc::O_RDONLY), (1, stdout, truncate), (2, stderr, truncate)])
+    }
+
+    /// Starts the program with the standard streams of this one.
+    pub fn spawn_here(&self) -> io::Result<libc::pid_t> {
+        self.start(&[])
+    }
+
+    /// posix_spawn(3) suspends this process instead of copying its page tables, so a figure is the child's.
+    fn start(&self, files: &[(c_int, &CStr, c_int)]) -> io::Result<libc::pid_t> {
         let vector = |strings: &[CString]| -> Vec<*const c_char> {
             strings.iter().map(|string| string.as_ptr()).chain([null()]).collect()
         };
         let (argv, envp) = (vector(&self.words), vector(&self.environment));
-        let truncate = libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC;
         let mut pid = 0;
         // SAFETY: the file actions are initialised before use and destroyed once; every pointer outlives the call,
         // and both vectors end with null.
         let error = unsafe {
             let mut actions = std::mem::zeroed();
             libc::posix_spawn_file_actions_init(&raw mut actions);
-            libc::posix_spawn_file_actions_addopen(
-                &raw mut actions,
-                0,
-                c"/dev/null".as_ptr(),
-                libc::O_RDONLY,
-                0,
-            );
-            for (fd, path) in [(1, stdout), (2, stderr)] {
-                libc::posix_spawn_file_actions_addopen(&raw mut actions, fd, path.as_ptr(), truncate, 0o600);
+            for (fd, path, flags) in files {
+                libc::posix_spawn_file_actions_addopen(&raw mut actions, *fd, path.as_ptr(), *flags, 0o600);
             }
             let (program, argv, envp) = (argv[0], argv.as_ptr().cast(), envp.as_ptr().cast());
             let error = libc::posix_spawn(&raw mut pid, program, &raw const actions, null(), argv, envp);

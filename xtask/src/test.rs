@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode};
 use crate::cgroup_view::CgroupView;
 use crate::error::{Doing, Error, Result};
 use crate::host::{self, Profile};
-use crate::{bundle, sys};
+use crate::{bundle, engines, sys};
 
 const INTEGRATION: &str = "corten-integration-tests";
 
@@ -49,6 +49,11 @@ struct Options {
 
 /// `cargo xtask test [LANE] [--runtime PATH] [-- FILTER...]`.
 pub fn run(args: &[String]) -> Result<ExitCode> {
+    if let [lane, rest @ ..] = args
+        && lane == "engines"
+    {
+        return engines::run(rest);
+    }
     let options = parse(args)?;
     match options.lane {
         Some(lane) => run_lane(lane, &options).map(|()| ExitCode::SUCCESS),

@@ -1,0 +1,168 @@
+//! `cargo xtask test engines`: real engines drive the runtime, beside a reference, and the answers are compared.
+//!
+//! The lane runs in mount, network and process namespaces of its own: dockerd's bridge, the overlay mounts, /run and
+//! whatever a failed check leaves running end with it. The cgroups are below one directory that is removed afterwards.
+
+mod check;
+mod containerd_checks;
+mod daemon;
+mod docker_checks;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
+use std::{env, fs, thread};
+
+use crate::cgroup_view::CgroupView;
+use crate::error::{Doing, Error, Result};
+use crate::host::{self, Profile, TempDir};
+use crate::sys::{self, Prepared};
+
+use check::{Check, Engine, Outcome};
+use daemon::Daemon;
+
+/// Names the lane's directory to the process inside of the namespaces, and its cgroups.
+const INSIDE: &str = "inside";
+const INIT: &str = "init";
+
+struct Options {
+    subject: Option<PathBuf>,
+    reference: Option<PathBuf>,
+    view: CgroupView,
+    filter: Option<String>,
+}
+
+/// `cargo xtask test engines [--runtime PATH] [--reference PATH] [--cgroup v1|v2|hybrid] [-- FILTER]`.
+pub fn run(args: &[String]) -> Result<ExitCode> {
+    match args {
+        [mode, inside @ ..] if mode == INIT => return init(inside),
+        [mode, directory, subject, reference, filter @ ..] if mode == INSIDE => {
+            return inside(Path::new(directory), subject, reference, filter.first().map(String::as_str));
+        }
+        _ => {}
+    }
+    let options = parse(args)?;
+    if sys::effective_ids().0 != 0 {
+        return Err(Error::Missing { what: "root".to_owned(), hint: "the engines are started as root" });
+    }
+    for program in ["dockerd", "docker", "containerd", "ctr", "runc", "ip"] {
+        let hint = "`cargo xtask setup engines` installs it";
+        host::on_path(program).ok_or_else(|| Error::Missing { what: program.to_owned(), hint })?;
+    }
+    let subject = options.subject.map_or_else(|| host::build("corten", Profile::Dev), Ok)?;
+    let reference = options.reference.or_else(|| host::on_path("runc")).unwrap_or_default();
+    options.view.enter()?;
+    let directory = TempDir::new()?;
+    let program = env::current_exe().doing(|| "find this program".to_owned())?;
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", "--"]);
+    command.arg(&program).args(["test", "engines", INIT, INSIDE]).arg(directory.path());
+    command.arg(absolute(&subject)?).arg(absolute(&reference)?).args(options.filter);
+    let status = command.status().doing(|| "start unshare".to_owned())?;
+    remove_cgroups(&cgroup_name(directory.path()));
+    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn parse(args: &[String]) -> Result<Options> {
+    let mut options = Options { subject: None, reference: None, view: CgroupView::current(), filter: None };
+    let mut args = args.iter();
+    while let Some(option) = args.next() {
+        let value = args.next().ok_or(Error::Usage)?;
+        match option.as_str() {
+            "--runtime" => options.subject = Some(value.into()),
+            "--reference" => options.reference = Some(value.into()),
+            "--cgroup" => options.view = CgroupView::parse(value)?,
+            "--" => options.filter = Some(value.clone()),
+            _ => return Err(Error::Usage),
+        }
+    }
+    Ok(options)
+}
+
+fn absolute(path: &Path) -> Result<PathBuf> {
+    fs::canonicalize(path).doing(|| format!("find {}", path.display()))
+}
+
+/// Process 1 of the namespace: starts the lane, and reaps what the lane's processes leave behind.
+fn init(args: &[String]) -> Result<ExitCode> {
+    let program = env::current_exe().doing(|| "find this program".to_owned())?;
+    let words = ["test".into(), "engines".into()].into_iter().chain(args.iter().map(Into::into));
+    let lane = Prepared::new(std::iter::once(program.into_os_string()).chain(words));
+    let pid = lane.and_then(|lane| lane.spawn_here()).doing(|| "start the lane".to_owned())?;
+    let status = sys::wait_reaping(pid).doing(|| "wait for the lane".to_owned())?;
+    Ok(ExitCode::from(u8::try_from(status).unwrap_or(1)))
+}
+
+fn inside(directory: &Path, subject: &str, reference: &str, filter: Option<&str>) -> Result<ExitCode> {
+    // As systemd has it: Docker offers shared and slave volumes only below a shared mount. The peers are all in here.
+    host::run(Command::new("mount").args(["--make-rshared", "/"]))?;
+    sys::mount_tmpfs(Path::new("/run")).doing(|| "mount a private /run".to_owned())?;
+    host::run(Command::new("ip").args(["link", "set", "lo", "up"]))?;
+    let daemon = Daemon::start(directory, Path::new(subject), Path::new(reference), &cgroup_name(directory))?;
+    daemon.import_image()?;
+    println!("{}, cgroup {}", daemon.versions()?, CgroupView::current().name());
+    println!("reference {reference}\nsubject   {subject}");
+    let mut checks = docker_checks::CHECKS.iter().map(|check| (Engine::Docker, check)).collect::<Vec<_>>();
+    checks.extend(containerd_checks::CHECKS.iter().map(|check| (Engine::Containerd, check)));
+    checks.retain(|(engine, check)| {
+        filter.is_none_or(|word| format!("{engine} {}", check.name).contains(word))
+    });
+    let mut outcomes = Vec::new();
+    for (engine, check) in checks {
+        outcomes.push(check_both(engine, check, &daemon, reference, subject)?);
+    }
+    daemon.stop()?;
+    let failed = outcomes.iter().filter(|outcome| !outcome.passed()).count();
+    println!("{} passed, {failed} failed", outcomes.len() - failed);
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn check_both(
+    engine: Engine,
+    check: &'static Check,
+    daemon: &Daemon,
+    reference: &str,
+    subject: &str,
+) -> Result<Outcome> {
+    let begin = Instant::now();
+    let expected = check.run(engine, daemon, ("reference", reference))?;
+    let actual = check.run(engine, daemon, ("subject", subject))?;
+    let outcome = Outcome { engine, check, reference: expected, subject: actual, elapsed: begin.elapsed() };
+    print!("{outcome}");
+    Ok(outcome)
+}
+
+fn cgroup_name(directory: &Path) -> String {
+    directory.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// Removes the lane's cgroups, deepest first. What is killed with the namespace may take a moment to be gone.
+fn remove_cgroups(name: &str) {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    let roots = || {
+        let hierarchies =
+            fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten().map(|entry| entry.path());
+        hierarchies
+            .chain([PathBuf::from("/sys/fs/cgroup")])
+            .map(|root| root.join(name))
+            .filter(|root| root.is_dir())
+    };
+    while roots().count() > 0 {
+        roots().for_each(|root| remove_tree(&root));
+        if Instant::now() > deadline {
+            eprintln!("xtask: cgroups named {name} stay behind: they are not empty");
+            return;
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn remove_tree(directory: &Path) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_tree(&entry.path());
+        }
+    }
+    // One that is still busy is met again in the next round.
+    let _ = fs::remove_dir(directory);
+}
