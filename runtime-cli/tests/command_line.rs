@@ -223,7 +223,7 @@ fn a_stopped_container_from_its_state_alone() {
     // Start time 1: whoever has this pid now, began later.
     let state = format!(
         r#"{{"cortenState":1,"ociVersion":"1.2.0","id":"c1","bundle":"/b","rootfs":"/b/rootfs","pid":{},
-            "startTime":1,"created":"2026-11-21T06:30:52.5Z","annotations":{{"k":"v"}},"owner":0,"cgroup":null}}"#,
+            "startTime":1,"created":"2026-11-21T06:30:52.5Z","annotations":{{"k":"v"}},"owner":0}}"#,
         std::process::id()
     );
     fs::write(scratch.0.join("root/c1/state.json"), state).unwrap();

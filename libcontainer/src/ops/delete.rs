@@ -59,7 +59,11 @@ fn delete_existing(store: &Store, id: &ContainerId, force: bool) -> Result<()> {
 pub(crate) fn destroy(entry: &Entry, state: &State, status: Status) -> Result<()> {
     let members = Members::of(state);
     if status != Status::Stopped {
-        kill_and_wait(state, &members)?;
+        kill_and_wait(state, status, &members)?;
+    }
+    // Whoever shared the pid namespace of the container's first process did not end with it.
+    if state.shares_pid_namespace {
+        members.signal_all(Signal::KILL)?;
     }
     members.destroy()?;
     entry.remove()?;
@@ -84,13 +88,15 @@ fn is_unreadable(error: &StateError) -> bool {
     matches!(error, StateError::Incomplete { .. } | StateError::Damaged { .. } | StateError::Foreign { .. })
 }
 
-fn kill_and_wait(state: &State, members: &Members) -> Result<()> {
+fn kill_and_wait(state: &State, status: Status, members: &Members) -> Result<()> {
     let Some(process) = state.init() else { return Ok(()) };
     let pidfd = process.open().map_err(SyscallError::calling("pidfd_open"))?;
     let Some(pidfd) = pidfd else { return Ok(()) };
     signal_init(state, Signal::KILL)?;
-    // On cgroup v1 a frozen process does not die before it is thawed.
-    members.thaw_if_frozen()?;
+    if status == Status::Paused {
+        // On cgroup v1 a frozen process does not die before it is thawed.
+        members.thaw()?;
+    }
     let mut fds = [PollFd::new(&pidfd, PollFlags::IN)];
     let timeout = Timespec { tv_sec: DEADLINE.as_secs() as i64, tv_nsec: 0 };
     loop {

@@ -5,48 +5,57 @@
 
 use super::kill::signal_init;
 use super::signal::Signal;
+use crate::cgroup::Cgroup;
 use crate::error::Result;
 use crate::state::{State, StateError};
 
 /// See the module.
 pub(super) struct Members<'a> {
     state: &'a State,
+    cgroup: Cgroup,
 }
 
 impl Members<'_> {
     pub(super) fn of(state: &State) -> Members<'_> {
-        Members { state }
+        Members { state, cgroup: Cgroup::from_saved(&state.cgroup) }
     }
 
     /// Every process, those of sub-cgroups included.
     pub(super) fn pids(&self) -> Result<Vec<i32>> {
-        let init = self.state.init().filter(|process| process.is_alive());
-        Ok(init.map(|process| process.pid).into_iter().collect())
+        if self.cgroup.is_none() {
+            let init = self.state.init().filter(|process| process.is_alive());
+            return Ok(init.map(|process| process.pid).into_iter().collect());
+        }
+        Ok(self.cgroup.procs(true)?)
     }
 
     /// Signals every process. None left is no error.
     pub(super) fn signal_all(&self, signal: Signal) -> Result<()> {
-        signal_init(self.state, signal).map(drop)
+        if self.cgroup.is_none() {
+            return signal_init(self.state, signal).map(drop);
+        }
+        Ok(self.cgroup.kill_all(signal.number())?)
     }
 
     pub(super) fn freeze(&self) -> Result<()> {
-        Err(self.no_cgroup())
+        self.check_cgroup()?;
+        Ok(self.cgroup.freeze()?)
     }
 
     pub(super) fn thaw(&self) -> Result<()> {
-        Err(self.no_cgroup())
+        self.check_cgroup()?;
+        Ok(self.cgroup.thaw()?)
     }
 
-    pub(super) fn thaw_if_frozen(&self) -> Result<()> {
-        Ok(())
-    }
-
-    /// Kills what is left and removes the cgroup.
+    /// Removes the cgroup, which must be empty by now.
     pub(super) fn destroy(&self) -> Result<()> {
-        Ok(())
+        Ok(self.cgroup.destroy()?)
     }
 
-    fn no_cgroup(&self) -> crate::Error {
-        StateError::NoCgroup { id: self.state.id.clone() }.into()
+    fn check_cgroup(&self) -> Result<()> {
+        if self.cgroup.is_none() {
+            return Err(StateError::NoCgroup { id: self.state.id.clone() }.into());
+        }
+        Ok(())
     }
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::FoundFormat;
 use super::{ProcessRef, StateError};
+use crate::cgroup::{Cgroup, Saved};
 use crate::config::Hook;
 
 /// Version of the layout of [`State`]. A change that an older or newer corten would misread raises it.
@@ -41,9 +42,9 @@ pub struct State {
     pub annotations: BTreeMap<String, String>,
     /// Who made it, as an effective user id.
     pub owner: u32,
-    /// The cgroup it is in, as the cgroup module wants it back.
+    /// The cgroup it is in.
     #[serde(default)]
-    pub cgroup: serde_json::Value,
+    pub cgroup: Saved,
     /// How that cgroup was made. Later commands obey this, whatever `--systemd-cgroup` says then.
     #[serde(default)]
     pub cgroup_manager: CgroupManager,
@@ -109,7 +110,13 @@ impl State {
     /// Whether the container's cgroup is frozen; `false` also if that cannot be known.
     #[must_use]
     pub fn is_frozen(&self) -> bool {
-        false
+        if self.cgroup.dirs.is_empty() {
+            return false;
+        }
+        Cgroup::from_saved(&self.cgroup).is_frozen().unwrap_or_else(|e| {
+            log::debug!("container {}: {e}", self.id);
+            false
+        })
     }
 
     /// The bytes of `state.json`.
@@ -172,7 +179,7 @@ pub(crate) mod tests {
             created: "2026-11-21T06:30:52.5Z".into(),
             annotations: BTreeMap::from([("k".into(), "v \"<>\n".into())]),
             owner: 0,
-            cgroup: serde_json::Value::Null,
+            cgroup: Saved::default(),
             cgroup_manager: CgroupManager::Cgroupfs,
             rootless: false,
             shares_pid_namespace: false,
