@@ -69,7 +69,7 @@ impl<'c> Container<'c> {
     /// `delete --force`, which has to succeed.
     #[track_caller]
     pub fn delete_force(&self) -> Result<Out, Failure> {
-        let out = self.cmd(&["delete", "--force"]).ok()?;
+        let out = self.cmd(&["delete", "--force"]).spawn()?.finish_reaping()?.ok()?;
         self.deleted.set(true);
         Ok(out)
     }
@@ -152,7 +152,7 @@ impl Drop for Container<'_> {
     fn drop(&mut self) {
         if !self.deleted.get() {
             // The container may never have come into being; the leak check has the last word.
-            let _ = self.cmd(&["delete", "--force"]).run();
+            let _ = self.cmd(&["delete", "--force"]).spawn().and_then(|r| r.finish_reaping());
         }
     }
 }

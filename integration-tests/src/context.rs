@@ -26,6 +26,7 @@ pub struct Ctx {
     case_id: String,
     scratch: PathBuf,
     serial: Cell<u32>,
+    private_mounts: Cell<bool>,
 }
 
 impl Ctx {
@@ -35,7 +36,14 @@ impl Ctx {
         fs::create_dir_all(scratch.join("state"))?;
         fs::set_permissions(&scratch, fs::Permissions::from_mode(0o755))?;
         let case_id = case_id.to_owned();
-        Ok(Ctx { host: Host::probe(), settings, case_id, scratch, serial: Cell::new(0) })
+        Ok(Ctx {
+            host: Host::probe(),
+            settings,
+            case_id,
+            scratch,
+            serial: Cell::new(0),
+            private_mounts: Cell::new(false),
+        })
     }
 
     /// A directory of the case's own, removed afterwards.
@@ -60,6 +68,22 @@ impl Ctx {
 
     fn next(&self) -> u32 {
         self.serial.replace(self.serial.get() + 1)
+    }
+
+    /// Gives the case a private copy of the machine's mounts, to change as it likes.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn private_mounts(&self) -> Result<(), Failure> {
+        crate::sys::unshare(libc::CLONE_NEWNS)?;
+        crate::sys::mount("none", Path::new("/"), "", libc::MS_REC | libc::MS_PRIVATE, "")?;
+        self.private_mounts.set(true);
+        Ok(())
+    }
+
+    /// Whether the case works on a private copy of the mounts.
+    pub fn has_private_mounts(&self) -> bool {
+        self.private_mounts.get()
     }
 
     /// A container id that nobody used before.

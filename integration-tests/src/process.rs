@@ -160,6 +160,25 @@ impl Running {
         Ok(())
     }
 
+    /// Waits for the end and meanwhile reaps other children of this process, as an engine does: the init of
+    /// a pid namespace cannot end before the orphans in its namespace are reaped.
+    ///
+    /// # Errors
+    /// As for [`finish`](Self::finish).
+    #[track_caller]
+    pub fn finish_reaping(self) -> Result<Out, Failure> {
+        let (me, own) = (std::process::id() as i32, self.pid());
+        let end = Instant::now() + self.limit;
+        let ended = || fs::read_to_string(format!("/proc/{own}/stat")).is_ok_and(|s| s.contains(") Z "));
+        while !ended() && Instant::now() < end {
+            for pid in crate::leaks::descendants(me).into_iter().filter(|p| *p != own) {
+                sys::reap(pid);
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        self.finish()
+    }
+
     /// Waits for the end.
     ///
     /// # Errors

@@ -3,8 +3,50 @@
 
 use crate::registry::{Case, Deviation};
 
+const POSTSTART: &str = "runs poststart hooks at the end of create";
+
 /// Case, runtime, prefix of its version, reason.
 const KNOWN: &[(&str, &str, &str, &str)] = &[
+    ("masked/dev-null-is-symlink", "runc", "1.1", "CVE-2025-31133: masks with whatever /dev/null links to"),
+    ("device/numbers-missing", "runc", "1.1", "takes a missing number for 0"),
+    ("device/existing-file-of-other-kind", "runc", "1.1", "keeps whatever exists at the path"),
+    (
+        "propagation/shared",
+        "runc",
+        "1.1",
+        "binds the rootfs under a private parent, so it never becomes shared",
+    ),
+    ("propagation/unbindable", "runc", "1.1", "makes / unbindable before it binds the rootfs"),
+    ("hook/order", "runc", "1.1", POSTSTART),
+    ("hook/several-of-a-kind", "runc", "1.1", POSTSTART),
+    ("hook/when", "runc", "1.1", POSTSTART),
+    ("hook/run-runs-all", "runc", "1.1", POSTSTART),
+    ("hook/state-in-poststart", "runc", "1.1", POSTSTART),
+    ("hook/failing-poststart", "runc", "1.1", POSTSTART),
+    ("hook/failing-startContainer", "runc", "1.1", "start does not wait for the hook that init runs"),
+    ("hook/descriptors", "runc", "1.1", "leaks its pipes into hooks that init runs"),
+    ("hook/env", "runc", "1.1", "a hook without env inherits the runtime's"),
+    ("hook/poststop-failure-is-a-warning", "runc", "1.1", "stops at the first poststop hook that fails"),
+    ("exec/inherits-config", "runc", "1.1", "exec does not apply the umask"),
+    ("mount/tmpfs-mode-inherited", "runc", "1.1", "puts the directory's mode over an explicit `mode=`"),
+    ("mount/idmapped-bind", "runc", "1.1", "older than idmapped mounts, ignores the mappings"),
+    ("mount/idmap-one-sided", "runc", "1.1", "older than idmapped mounts, ignores the mappings"),
+    ("mount/inside-proc-attr", "runc", "1.1", "looks only at bind mounts"),
+    ("mount/dev-is-symlink", "runc", "1.1", "CVE-2026-41579: follows the link to the host"),
+    ("mount-option/tmpfs-defaults", "runc", "1.1", "hands the word `defaults` to the kernel"),
+    ("mount-option/ratime", "runc", "1.1", "does not clear MOUNT_ATTR__ATIME, which the kernel demands"),
+    ("process/scheduler", "runc", "1.1", "older than process.scheduler, ignores it"),
+    ("process/io-priority", "runc", "1.1", "older than process.ioPriority, ignores it"),
+    ("process/personality", "runc", "1.1", "does not implement linux.personality, ignores it"),
+    ("rlimit/duplicate", "runc", "1.1", "lets the last entry win"),
+    (
+        "namespace/time-offsets-without-namespace",
+        "runc",
+        "1.1",
+        "older than time namespaces, ignores timeOffsets",
+    ),
+    ("domainname/set", "runc", "1.1", "older than domainname, ignores it"),
+    ("userns/path", "runc", "1.1", "wants mappings even for a user namespace that it only joins"),
     ("delete/unreadable-state", "runc", "1.1", "refuses to delete a state that it cannot parse"),
     ("input/duplicate-member", "runc", "1.1", "Go's JSON decoder lets the last member win"),
     ("input/invalid-utf8", "runc", "1.1", "Go's JSON decoder replaces invalid UTF-8"),

@@ -2,15 +2,35 @@
 
 use crate::registry::Case;
 
+mod capabilities;
 mod deviations;
+mod devices;
+mod exec;
+mod hooks;
 mod input;
 mod lifecycle;
+mod mount_options;
+mod mounts;
+mod namespaces;
+mod process;
 mod state;
 
 /// Every case, in the order of the report.
 pub fn all() -> Vec<Case> {
-    let mut cases: Vec<Case> =
-        [lifecycle::cases(), state::cases(), input::cases()].into_iter().flatten().collect();
+    let areas = [
+        lifecycle::cases(),
+        state::cases(),
+        input::cases(),
+        process::cases(),
+        capabilities::cases(),
+        namespaces::cases(),
+        mounts::cases(),
+        mount_options::cases(),
+        devices::cases(),
+        hooks::cases(),
+        exec::cases(),
+    ];
+    let mut cases: Vec<Case> = areas.into_iter().flatten().collect();
     deviations::attach(&mut cases);
     cases
 }
