@@ -175,6 +175,16 @@ pub enum Problem {
         /// Why the two do not go together.
         why: &'static str,
     },
+    /// A seccomp filter that the container's init would not survive.
+    #[error(
+        "answers {call} with {action}, and the container's init has to make this call after the filter is loaded"
+    )]
+    StopsInit {
+        /// The system call.
+        call: String,
+        /// What happens to it.
+        action: String,
+    },
     /// Legal, and not supported here.
     #[error("is not supported: {why}")]
     Unsupported {

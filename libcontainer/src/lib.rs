@@ -13,6 +13,7 @@ pub mod config;
 pub mod error;
 pub mod hooks;
 pub mod ops;
+pub mod seccomp;
 pub mod spec;
 pub mod state;
 pub mod validate;
