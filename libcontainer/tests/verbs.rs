@@ -116,10 +116,10 @@ fn pause_resume_kill_and_delete() {
     assert_eq!(made.status(), "paused");
     assert!(refused(ops::pause(&store, "c1")).contains("it is paused"));
     assert!(refused(ops::delete(&store, "c1", false)).contains("that is not stopped: paused"));
-    ops::kill(&store, "c1", Signal::TERM, false).expect("kill");
-    assert_eq!(made.status(), "paused", "the signal waits");
-
     ops::resume(&store, "c1").expect("resume");
+    assert_eq!(made.status(), "running");
+
+    ops::kill(&store, "c1", Signal::TERM, false).expect("kill");
     assert_eq!(made.wait(0), Some(libc::SIGTERM));
     assert_eq!(made.status(), "stopped");
     assert!(refused(ops::kill(&store, "c1", Signal::TERM, false)).contains("container not running"));
