@@ -10,12 +10,8 @@ use libc::{
 use crate::cgroup::Cgroup;
 use crate::{Doing, Failure, sys};
 
-const NAMESPACES: i32 = libc::CLONE_NEWPID
-    | libc::CLONE_NEWNET
-    | libc::CLONE_NEWIPC
-    | libc::CLONE_NEWUTS
-    | libc::CLONE_NEWNS
-    | libc::CLONE_NEWCGROUP;
+const NAMESPACES: i32 =
+    libc::CLONE_NEWPID | libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS | libc::CLONE_NEWNS;
 
 const DEVICES: [(&CStr, u32, u32); 6] = [
     (c"dev/null", 1, 3),
@@ -54,7 +50,9 @@ pub fn run(rootfs: &CStr, id: &CStr, cgroup: &Cgroup) -> Result<i32, Failure> {
     let state = State::create(id)?;
     let directory = cgroup.create().doing("create the cgroup")?;
     let [gate, opener] = sys::pipe().doing("pipe")?;
-    let child = sys::clone3(NAMESPACES, directory).doing("clone")?;
+    // On v1 the child enters its cgroup after the clone, and has to make the root of its cgroup namespace of that.
+    let cgroup_namespace = if directory.is_some() { libc::CLONE_NEWCGROUP } else { 0 };
+    let child = sys::clone3(NAMESPACES | cgroup_namespace, directory).doing("clone")?;
     if child == 0 {
         let failure = container(rootfs, cgroup, gate);
         let text = format!("corten-bench-floor: {}: errno {}\n", failure.doing, failure.errno.0);
@@ -101,6 +99,9 @@ impl State {
 fn container(rootfs: &CStr, cgroup: &Cgroup, gate: i32) -> Failure {
     let set_up = || {
         sys::read(gate, &mut [0]).doing("wait at the gate")?;
+        if matches!(cgroup, Cgroup::V1 { .. }) {
+            sys::unshare(libc::CLONE_NEWCGROUP).doing("make a cgroup namespace")?;
+        }
         sys::setsid().doing("setsid")?;
         sys::join_session_keyring(c"_ses.floor").doing("join a session keyring")?;
         enter_rootfs(rootfs)?;
@@ -149,11 +150,8 @@ fn mount_cgroups(cgroup: &Cgroup) -> Result<(), Failure> {
         Cgroup::V1 { hierarchies, .. } => {
             let tmpfs = Some(c"tmpfs");
             sys::mount(tmpfs, root, tmpfs, flags, Some(c"mode=755")).doing("mount the cgroup tmpfs")?;
-            for name in hierarchies {
-                mount_hierarchy(name, flags | MS_RDONLY)?;
-            }
-            sys::mount(None, root, None, MS_REMOUNT | MS_BIND | flags | MS_RDONLY, None)
-                .doing("remount cgroups")
+            let legacy = hierarchies.iter().filter(|name| **name != c"unified");
+            legacy.into_iter().try_for_each(|name| mount_hierarchy(name, flags | MS_RDONLY))
         }
     }
 }
@@ -161,12 +159,8 @@ fn mount_cgroups(cgroup: &Cgroup) -> Result<(), Failure> {
 fn mount_hierarchy(name: &CStr, flags: libc::c_ulong) -> Result<(), Failure> {
     let target = CString::new([b"sys/fs/cgroup/", name.to_bytes()].concat()).unwrap_or_default();
     sys::mkdir(&target, 0o755).doing("make a cgroup mount point")?;
-    let (kind, data) = match name {
-        _ if name == c"unified" => (c"cgroup2", None),
-        _ if name == c"systemd" => (c"cgroup", Some(c"none,name=systemd")),
-        _ => (c"cgroup", Some(name)),
-    };
-    sys::mount(Some(c"cgroup"), &target, Some(kind), flags, data).doing("mount a cgroup hierarchy")
+    let data = if name == c"systemd" { c"none,name=systemd" } else { name };
+    sys::mount(Some(c"cgroup"), &target, Some(c"cgroup"), flags, Some(data)).doing("mount a cgroup hierarchy")
 }
 
 fn make_devices() -> Result<(), Failure> {
@@ -225,10 +219,7 @@ pub fn drop_privileges() -> Result<(), Failure> {
     for capability in (0..=LAST_CAPABILITY).filter(|bit| !kept.contains(bit)) {
         sys::prctl(libc::PR_CAPBSET_DROP, capability.into(), 0).doing("drop a capability")?;
     }
-    sys::capset(mask, mask).doing("set the capabilities")?;
-    for capability in kept {
-        sys::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_RAISE as u64, capability.into())
-            .doing("raise an ambient capability")?;
-    }
+    // Nothing is inheritable, so nothing can be ambient, whatever the bundle lists there.
+    sys::capset(mask, 0).doing("set the capabilities")?;
     sys::close_the_rest_on_exec().doing("mark descriptors")
 }

@@ -279,6 +279,12 @@ pub fn pidfd_open(pid: libc::pid_t) -> Result<c_int> {
     check(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) }).map(|fd| fd as c_int)
 }
 
+/// unshare(2).
+pub fn unshare(namespaces: c_int) -> Result<()> {
+    // SAFETY: a plain number; the process has one thread.
+    check(c_long::from(unsafe { libc::unshare(namespaces) })).map(drop)
+}
+
 /// setns(2).
 pub fn setns(fd: c_int, namespaces: c_int) -> Result<()> {
     // SAFETY: plain numbers; the process has one thread.
