@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, Mode};
 use rustix::io::Errno;
 
-use super::dir::{Dir, is_gone, keyed};
+use super::dir::{Dir, is_gone, keyed, read_at};
 use super::error::Error;
 use super::layout::Kind;
 use super::paths::{Paths, Place};
@@ -148,8 +148,8 @@ fn populate_cpuset(member: &Member, place: &Place) -> Result<()> {
         let mut empty = vec![place.inner.as_path()];
         let mut value = String::new();
         for above in place.inner.ancestors().skip(1) {
-            let dir = Dir::new(place.mount.join(above));
-            value = dir.read(file).map_err(|e| dir.error("read", file, e))?;
+            let dir = place.mount.join(above);
+            value = read_at(&dir, file).map_err(PathError::doing("read", &dir.join(file)))?;
             if !value.trim().is_empty() {
                 break;
             }
@@ -175,18 +175,15 @@ fn write_cpuset(dir: &Dir, file: &'static str, value: &str) -> Result<()> {
 /// What cannot be switched on (a parent with processes, a read-only mount) is an error only when a limit needs it,
 /// which [`Cgroup::apply`] finds out.
 fn enable_controllers(place: &Place) -> Result<()> {
-    let root = Dir::new(place.mount.clone());
-    let available = match root.read("cgroup.controllers") {
-        Ok(text) => text,
-        Err(e) => return Err(root.error("read", "cgroup.controllers", e)),
-    };
+    const AVAILABLE: &str = "cgroup.controllers";
+    let path = place.mount.join(AVAILABLE);
+    let available = read_at(&place.mount, AVAILABLE).map_err(PathError::doing("read", &path))?;
     let available: Vec<&str> = available.split_whitespace().collect();
     let parent = place.inner.parent().unwrap_or(Path::new(""));
-    let parent = Dir::new(place.mount.join(parent));
-    let done = parent.read("cgroup.subtree_control").unwrap_or_default();
-    let complete = |enabled: &str| available.iter().all(|c| enabled.split_whitespace().any(|e| e == *c));
+    let done = read_at(&place.mount.join(parent), "cgroup.subtree_control").unwrap_or_default();
+    let is_complete = available.iter().all(|c| done.split_whitespace().any(|e| e == *c));
     // A threaded parent cannot have domain controllers, so where there are any, there is no need to ask its type.
-    if complete(&done) && available.iter().any(|c| !is_threaded_controller(c)) {
+    if is_complete && available.iter().any(|c| !is_threaded_controller(c)) {
         return Ok(());
     }
     let mut above: Vec<&Path> = place.inner.ancestors().skip(1).collect();

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{AtFlags, CWD};
 use rustix::io::Errno;
 
-use super::dir::{Dir, is_gone, keyed};
+use super::dir::{Dir, is_gone, keyed, read_at};
 use super::freeze::wait_for_event;
 use super::kill::children;
 use super::{Cgroup, Member, Result};
@@ -27,7 +27,9 @@ impl Cgroup {
     pub fn destroy(&self) -> Result<()> {
         let end = Instant::now() + TIMEOUT;
         let mut result = Ok(());
-        for m in self.members.iter().filter(|m| m.made > 0) {
+        // The unified one first: when it is free of processes, which it tells, the others are as well.
+        let (unified, others): (Vec<_>, Vec<_>) = self.members.iter().partition(|m| m.is_unified());
+        for m in unified.into_iter().chain(others).filter(|m| m.made > 0) {
             let removed = remove(&m.dir, end).map(|()| remove_parents(m));
             result = result.and(removed);
         }
@@ -73,17 +75,10 @@ fn remove(dir: &Dir, end: Instant) -> Result<()> {
 
 /// Version 2 tells when the last process is gone; version 1 has nothing to wait for.
 fn wait(dir: &Dir, left: Duration, pause: Duration) -> Result<()> {
-    let is_v2 = rustix::fs::accessat(
-        dir.fd().map_err(|e| failed(dir, e))?,
-        "cgroup.events",
-        rustix::fs::Access::EXISTS,
-        AtFlags::empty(),
-    )
-    .is_ok();
-    if is_v2 && !wait_for_event(dir, Duration::ZERO, |t| keyed(t, "populated") == Some(0))? {
-        wait_for_event(dir, left, |t| keyed(t, "populated") == Some(0))?;
-    } else {
-        std::thread::sleep(pause.min(left));
+    let is_empty = |events: &str| keyed(events, "populated") != Some(1);
+    match read_at(dir.path(), "cgroup.events") {
+        Ok(events) if !is_empty(&events) => _ = wait_for_event(dir, left, is_empty)?,
+        Ok(_) | Err(_) => std::thread::sleep(pause.min(left)),
     }
     Ok(())
 }

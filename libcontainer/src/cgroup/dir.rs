@@ -1,7 +1,6 @@
 //! One directory of a cgroup hierarchy, opened when it is first needed.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -53,13 +52,29 @@ impl Dir {
     }
 
     pub fn read(&self, file: &str) -> io::Result<String> {
-        let mut text = String::new();
-        File::from(self.open_read(file)?).read_to_string(&mut text)?;
-        Ok(text)
+        read_whole(self.open_read(file)?.as_fd())
     }
 
     pub fn error(&self, doing: &'static str, file: &str, source: io::Error) -> Error {
         Error::Path(PathError { doing, path: self.path.join(file), source })
+    }
+}
+
+/// The contents of a control file, by its path: for directories of which only one file matters.
+pub(super) fn read_at(dir: &Path, file: &str) -> io::Result<String> {
+    read_whole(rustix::fs::open(dir.join(file), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?.as_fd())
+}
+
+/// Like `read_to_string` of std, without its questions about size and position, to which the answers are zero.
+fn read_whole(fd: BorrowedFd<'_>) -> io::Result<String> {
+    let mut text = Vec::with_capacity(4096);
+    loop {
+        text.reserve(4096);
+        let n =
+            rustix::io::retry_on_intr(|| rustix::io::read(fd, rustix::buffer::spare_capacity(&mut text)))?;
+        if n == 0 {
+            return String::from_utf8(text).map_err(|_| io::ErrorKind::InvalidData.into());
+        }
     }
 }
 

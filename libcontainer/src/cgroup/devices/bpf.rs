@@ -3,15 +3,28 @@
 //! The kernel asks with `struct bpf_cgroup_dev_ctx { u32 access_type, major, minor }`, where `access_type` has the
 //! type of the device in its low and the wanted accesses in its high half. The answer 1 allows, 0 is EPERM.
 //!
-//! The rules are tried from the last to the first. Each decides about its own accesses only: one that allows takes
-//! them off what is still wanted, and the request passes when nothing is; one that denies ends it if any is left. So
-//! opening for reading *and* writing needs both, wherever they come from. runc lets a denial of `w` alone pass a
-//! request for `rw`.
+//! The list of rules is resolved here: which accesses are allowed is known for every device that a rule names, and
+//! for all others. The program only looks that up: type, then major, then minor, one comparison each.
+//!
+//! ```text
+//!     if type == block goto B          C10: if minor == 200 goto rwm
+//!     if major == 10 goto C10               goto m
+//!     if major == 136 goto rwm         rwm: return 1
+//!     goto m                           m:   return !(wanted & (r|w))
+//! B:  goto m
+//! ```
+//!
+//! A program that tests rule after rule, as in runc and crun, costs its verifier a state per test that it has to
+//! compare with all before: 320 us for the defaults alone and 1 ms for 30 rules, in each container start (Linux 6.18).
+//! This form is linear, 90 us for the defaults. And each access is decided by itself: with `w` denied last, a request for `rw`
+//! fails, which those let pass.
 
-use super::{ALL, Rule, Type};
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{ALL, MKNOD, READ, Rule, Type, WRITE};
 use crate::cgroup::sys::Insn;
 
-/// Answer, context, type, accesses still wanted, major, minor.
+/// Answer, context, type, wanted accesses, major, minor.
 const R0: u8 = 0;
 const CONTEXT: u8 = 1;
 const TYPE: u8 = 2;
@@ -25,64 +38,152 @@ const ALU_MOV_K: u8 = 0xb4;
 const ALU_MOV_X: u8 = 0xbc;
 const ALU_AND_K: u8 = 0x54;
 const ALU_RSH_K: u8 = 0x74;
-const JMP_JNE_K: u8 = 0x55;
+const JMP_JEQ_K: u8 = 0x15;
 const JMP_JSET_K: u8 = 0x45;
 const JMP_JA: u8 = 0x05;
 const JMP_EXIT: u8 = 0x95;
 
-fn insn(code: u8, dst: u8, src: u8, offset: i16, imm: i32) -> Insn {
-    Insn { code, registers: src << 4 | dst, offset, imm }
+/// `BPF_DEVCG_DEV_BLOCK`; the other one is a character device.
+const DEV_BLOCK: i32 = 1;
+
+/// A place to jump to, always forwards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Label {
+    Block,
+    Major(Type, i32),
+    /// The answer, if these accesses are allowed.
+    Allowed(u8),
+}
+
+/// What is allowed for the devices of one type and major number.
+#[derive(Debug, PartialEq, Eq)]
+struct Section {
+    minors: BTreeMap<i32, u8>,
+    others: u8,
+}
+
+impl Section {
+    /// `major` is none for all those that no rule names.
+    fn resolve(rules: &[Rule], kind: Type, major: Option<i32>) -> Section {
+        let applies = |r: &&Rule| r.kind.is_none_or(|k| k == kind) && (r.major.is_none() || r.major == major);
+        let rules: Vec<&Rule> = rules.iter().filter(applies).collect();
+        let allowed = |minor: Option<i32>| {
+            let decides =
+                |r: &&&Rule, bit: u8| r.access & bit != 0 && (r.minor.is_none() || r.minor == minor);
+            let is_allowed = |bit: u8| rules.iter().rfind(|r| decides(r, bit)).is_some_and(|r| r.allow);
+            [MKNOD, READ, WRITE].into_iter().filter(|b| is_allowed(*b)).fold(0, |mask, bit| mask | bit)
+        };
+        let others = allowed(None);
+        let named = rules.iter().filter_map(|r| r.minor).map(|m| (m, allowed(Some(m))));
+        Section { minors: named.filter(|(_, mask)| *mask != others).collect(), others }
+    }
 }
 
 /// The program for `rules`.
 pub(super) fn compile(rules: &[Rule]) -> Vec<Insn> {
-    let mut p = vec![
-        insn(LDX_MEM_W, TYPE, CONTEXT, 0, 0),
-        insn(ALU_MOV_X, WANTED, TYPE, 0, 0),
-        insn(ALU_RSH_K, WANTED, 0, 0, 16),
-        insn(ALU_AND_K, TYPE, 0, 0, 0xffff),
-        insn(LDX_MEM_W, MAJOR, CONTEXT, 4, 0),
-        insn(LDX_MEM_W, MINOR, CONTEXT, 8, 0),
-    ];
-    for rule in rules.iter().rev() {
-        if rule.is_everything() {
-            // Whatever comes before it does not matter, and the verifier refuses code that cannot be reached.
-            answer(&mut p, rule.allow);
-            return p;
+    let mut p = Program::default();
+    p.add(LDX_MEM_W, TYPE, CONTEXT, 0, 0);
+    p.add(ALU_MOV_X, WANTED, TYPE, 0, 0);
+    p.add(ALU_RSH_K, WANTED, 0, 0, 16);
+    p.add(ALU_AND_K, TYPE, 0, 0, 0xffff);
+    p.add(LDX_MEM_W, MAJOR, CONTEXT, 4, 0);
+    p.add(LDX_MEM_W, MINOR, CONTEXT, 8, 0);
+    p.jump(JMP_JEQ_K, TYPE, DEV_BLOCK, Label::Block);
+    let mut sections = p.majors(rules, Type::Char);
+    p.place(Label::Block);
+    sections.extend(p.majors(rules, Type::Block));
+    for (label, section) in &sections {
+        p.place(*label);
+        p.minors(section);
+    }
+    p.answers();
+    p.finish()
+}
+
+#[derive(Default)]
+struct Program {
+    code: Vec<Insn>,
+    jumps: Vec<(usize, Label)>,
+    places: BTreeMap<Label, usize>,
+}
+
+impl Program {
+    fn add(&mut self, code: u8, dst: u8, src: u8, offset: i16, imm: i32) {
+        self.code.push(Insn { code, registers: src << 4 | dst, offset, imm });
+    }
+
+    fn jump(&mut self, code: u8, register: u8, imm: i32, to: Label) {
+        self.jumps.push((self.code.len(), to));
+        self.add(code, register, 0, 0, imm);
+    }
+
+    fn place(&mut self, label: Label) {
+        self.places.insert(label, self.code.len());
+    }
+
+    /// Finds the section of the major number; returns those that are still to be written.
+    fn majors(&mut self, rules: &[Rule], kind: Type) -> Vec<(Label, Section)> {
+        let others = Section::resolve(rules, kind, None);
+        let of_kind = rules.iter().filter(|r| r.kind.is_none_or(|k| k == kind));
+        let named: BTreeSet<i32> = of_kind.filter_map(|r| r.major).collect();
+        let mut sections = Vec::new();
+        for major in named {
+            let section = Section::resolve(rules, kind, Some(major));
+            if section == others {
+                continue;
+            }
+            let label = match section.minors.is_empty() {
+                true => Label::Allowed(section.others),
+                false => Label::Major(kind, major),
+            };
+            self.jump(JMP_JEQ_K, MAJOR, major, label);
+            if label == Label::Major(kind, major) {
+                sections.push((label, section));
+            }
         }
-        block(&mut p, rule);
+        self.minors(&others);
+        sections
     }
-    answer(&mut p, false);
-    p
-}
 
-fn answer(p: &mut Vec<Insn>, allow: bool) {
-    p.push(insn(ALU_MOV_K, R0, 0, 0, i32::from(allow)));
-    p.push(insn(JMP_EXIT, 0, 0, 0, 0));
-}
+    fn minors(&mut self, section: &Section) {
+        for (minor, mask) in &section.minors {
+            self.jump(JMP_JEQ_K, MINOR, *minor, Label::Allowed(*mask));
+        }
+        self.jump(JMP_JA, 0, 0, Label::Allowed(section.others));
+    }
 
-/// One rule: tests that jump past the block if the rule is about another device, then what it says.
-fn block(p: &mut Vec<Insn>, rule: &Rule) {
-    let access = i32::from(rule.access);
-    let mut body = Vec::new();
-    if rule.allow {
-        body.push(insn(ALU_AND_K, WANTED, 0, 0, !access & i32::from(ALL)));
-        body.push(insn(JMP_JNE_K, WANTED, 0, 2, 0));
-    } else {
-        body.push(insn(JMP_JSET_K, WANTED, 0, 1, access));
-        body.push(insn(JMP_JA, 0, 0, 2, 0));
+    /// The verifier refuses code that is never reached, so only the answers that are in use.
+    fn answers(&mut self) {
+        let used: BTreeSet<Label> = self.jumps.iter().map(|(_, label)| *label).collect();
+        for mask in 0..=ALL {
+            let label = Label::Allowed(mask);
+            if !used.contains(&label) {
+                continue;
+            }
+            self.place(label);
+            if mask != 0 && mask != ALL {
+                // Past the answer, to the other one, if more is wanted than that.
+                self.add(JMP_JSET_K, WANTED, 0, 2, i32::from(ALL & !mask));
+                self.answer(true);
+            }
+            self.answer(mask == ALL);
+        }
     }
-    answer(&mut body, rule.allow);
-    let kind = rule.kind.map(|k| if k == Type::Block { 1 } else { 2 });
-    let tests = [(TYPE, kind), (MAJOR, rule.major), (MINOR, rule.minor)];
-    let tests: Vec<_> = tests.into_iter().filter_map(|(register, value)| Some((register, value?))).collect();
-    let mut after = tests.len() + body.len();
-    for (register, value) in tests {
-        after -= 1;
-        // At most 3 + 4 instructions.
-        p.push(insn(JMP_JNE_K, register, 0, after as i16, value));
+
+    fn answer(&mut self, allow: bool) {
+        self.add(ALU_MOV_K, R0, 0, 0, i32::from(allow));
+        self.add(JMP_EXIT, 0, 0, 0, 0);
     }
-    p.append(&mut body);
+
+    /// Fills in the distances. A program of more than 32767 instructions is beyond what the kernel takes from those
+    /// without CAP_BPF (4096), and gets nonsense that the verifier refuses.
+    fn finish(mut self) -> Vec<Insn> {
+        for (at, label) in self.jumps {
+            let distance = self.places[&label] - at - 1;
+            self.code[at].offset = i16::try_from(distance).unwrap_or(i16::MAX);
+        }
+        self.code
+    }
 }
 
 #[cfg(test)]
@@ -121,7 +222,7 @@ pub(super) mod interpreter {
                     r[dst] = (r[dst] & 0xffff_ffff) >> imm;
                     false
                 }
-                JMP_JNE_K => r[dst] != imm,
+                JMP_JEQ_K => r[dst] == imm,
                 JMP_JSET_K => r[dst] & imm != 0,
                 JMP_JA => true,
                 JMP_EXIT => return r[0] == 1,

@@ -104,7 +104,7 @@ impl DevicePolicy {
     }
 }
 
-/// Without the rules that a later one makes meaningless: a shorter program for each open(2) of a device.
+/// Without the rules that a later one makes meaningless: version 1 might not be able to express them.
 fn without_shadowed(rules: &[Rule]) -> Vec<Rule> {
     let shadowed = |i: usize| rules[i + 1..].iter().any(|later| later.covers(&rules[i]));
     (0..rules.len()).filter(|i| !shadowed(*i)).map(|i| rules[i]).collect()

@@ -49,6 +49,7 @@ fn program_agrees_with_the_rules() {
         &["deny a", "allow b 8:* r", "allow b *:1 w", "deny b 8:1 w", "allow a 8:3 m"],
         &["allow b 8:0 r", "allow b 8:0 w", "deny c *:3 m"],
         &["deny c 1:3 rwm"],
+        &["allow a *:5 rw", "deny b 8:5 w", "allow c *:200 m", "deny c 10:* w"],
     ];
     for list in lists {
         let policy = policy(list);
@@ -92,11 +93,12 @@ fn denied_write_is_not_let_through_with_a_read() {
 
 #[test]
 fn exact_instructions() {
-    let rules = [Rule { builtin: false, access: READ, ..default(Some(10), None) }];
-    let text: Vec<String> = compile(&rules)
-        .iter()
-        .map(|i| format!("{:02x} {:02x} {} {}", i.code, i.registers, i.offset, i.imm))
-        .collect();
+    let rules = [
+        Rule { builtin: false, access: READ, ..default(Some(10), None) },
+        Rule { builtin: false, ..default(Some(10), Some(200)) },
+    ];
+    let show = |i: &sys::Insn| format!("{:02x} {:02x} {} {}", i.code, i.registers, i.offset, i.imm);
+    let text: Vec<String> = compile(&rules).iter().map(show).collect();
     let expected = [
         "61 12 0 0",     // type = context.access_type
         "bc 23 0 0",     // wanted = type
@@ -104,13 +106,20 @@ fn exact_instructions() {
         "54 02 0 65535", // type &= 0xffff
         "61 14 4 0",     // major
         "61 15 8 0",     // minor
-        "55 02 5 2",     // if type != char goto next
-        "55 04 4 10",    // if major != 10 goto next
-        "54 03 0 5",     // wanted &= ~read
-        "55 03 2 0",     // if wanted != 0 goto next
-        "b4 00 0 1",     // allow
+        "15 02 2 1",     // if type == block goto block
+        "15 04 2 10",    // if major == 10 goto 10
+        "05 00 3 0",     // goto nothing
+        "05 00 2 0",     // block: goto nothing
+        "15 05 8 200",   // 10: if minor == 200 goto everything
+        "05 00 2 0",     // goto read
+        "b4 00 0 0",     // nothing: return 0
         "95 00 0 0",
-        "b4 00 0 0", // next: deny
+        "45 03 2 5", // read: if wanted & (m | w) return 0
+        "b4 00 0 1",
+        "95 00 0 0",
+        "b4 00 0 0",
+        "95 00 0 0",
+        "b4 00 0 1", // everything: return 1
         "95 00 0 0",
     ];
     assert_eq!(text, expected);
