@@ -270,6 +270,9 @@ pub enum Error {
     /// A system call without a path.
     #[error(transparent)]
     Syscall(#[from] SyscallError),
+    /// The container's process, between clone and exec.
+    #[error(transparent)]
+    Launch(#[from] crate::launch::LaunchError),
     /// A container's id, state or status.
     #[error(transparent)]
     State(#[from] crate::state::StateError),

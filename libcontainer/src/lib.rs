@@ -12,7 +12,12 @@ pub mod cgroup;
 pub mod config;
 pub mod error;
 pub mod hooks;
+pub mod host;
+#[allow(unsafe_code)]
+pub mod launch;
 pub mod ops;
+#[allow(unsafe_code)]
+pub mod plan;
 pub mod seccomp;
 pub mod spec;
 pub mod state;

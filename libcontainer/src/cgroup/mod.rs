@@ -44,8 +44,6 @@ type Result<T> = std::result::Result<T, Error>;
 pub struct Cgroup {
     kind: Kind,
     members: Vec<Member>,
-    /// There is none by the user's choice.
-    disabled: bool,
 }
 
 /// The container's directory in one hierarchy.
@@ -69,11 +67,10 @@ impl Member {
 }
 
 impl Cgroup {
-    /// No cgroup: the container stays where the runtime is (`--cgroup-manager disabled`). Device rules are
-    /// left out then, and limits are errors.
+    /// No cgroup: the container stays where the runtime is (`--cgroup-manager disabled`).
     #[must_use]
     pub fn none() -> Cgroup {
-        Cgroup { kind: Kind::Unified, members: Vec::new(), disabled: true }
+        Cgroup { kind: Kind::Unified, members: Vec::new() }
     }
 
     /// Whether there is no directory at all.

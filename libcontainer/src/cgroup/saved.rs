@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::dir::Dir;
 use super::layout::Kind;
-use super::{Cgroup, Member};
+use super::{Cgroup, Member, Paths};
 
 /// A [`Cgroup`] for `state.json`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +32,20 @@ pub struct SavedDir {
     pub made: usize,
 }
 
+impl Paths {
+    /// What is to be kept before the directories are made, so that a `create` that is killed in between can still be
+    /// cleaned up: of each path the last directory, unless it is there already.
+    #[must_use]
+    pub fn saved(&self) -> Saved {
+        let dirs = self.places.iter().map(|place| {
+            let path = place.path();
+            let made = usize::from(!path.exists());
+            SavedDir { controllers: place.controllers.clone(), path, made }
+        });
+        Saved { unified: self.kind == Kind::Unified, dirs: dirs.collect() }
+    }
+}
+
 impl Cgroup {
     /// What to keep in `state.json`.
     #[must_use]
@@ -53,6 +67,6 @@ impl Cgroup {
             made: d.made,
         });
         let kind = if saved.unified { Kind::Unified } else { Kind::Legacy };
-        Cgroup { kind, members: members.collect(), disabled: saved.dirs.is_empty() }
+        Cgroup { kind, members: members.collect() }
     }
 }

@@ -1,25 +1,36 @@
 //! The verbs of the runtime, one short file each.
 
+mod build;
+mod bundle;
+mod create;
 mod delete;
+mod exec;
+mod filter_check;
 mod kill;
-mod launching;
 mod list;
 mod members;
 pub mod options;
 mod pause;
 mod ps;
+mod report;
+mod run;
 mod signal;
+mod start;
+mod start_hooks;
 mod state;
 mod sys;
 
+pub use create::create;
 pub use delete::delete;
+pub use exec::exec;
 pub use kill::kill;
-pub use launching::{create, exec, run, start};
 pub use list::list;
 pub use options::{CreateOptions, ExecFlags, ExecOptions, ExecProcess, RunOptions};
 pub use pause::{pause, resume};
 pub use ps::{filter_table, ps};
+pub use run::run;
 pub use signal::{Signal, UnknownSignal};
+pub use start::start;
 pub use state::{StateReport, state};
 
 use crate::error::Result;

@@ -2,7 +2,6 @@
 //!
 //! Needs root. A test that cannot run here prints why.
 
-mod delegation;
 mod fixture;
 mod life;
 mod limits;

@@ -1,0 +1,72 @@
+//! The child's end of the socket, and how failures travel.
+
+use rustix::fd::{AsFd, BorrowedFd};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, recv, send};
+
+use crate::frame::{FRAME_SIZE, Frame, Phase, Step, Verb};
+
+/// What failed, as numbers.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Failure {
+    pub step: Step,
+    pub errno: Errno,
+    pub value: u64,
+}
+
+pub(crate) type Result<T = ()> = core::result::Result<T, Failure>;
+
+/// Adds the step to an errno: `fchdir(fd).at(Step::Chdir)?`.
+pub(crate) trait At<T> {
+    fn at(self, step: Step) -> Result<T>;
+    fn at_item(self, step: Step, value: u64) -> Result<T>;
+}
+
+impl<T> At<T> for rustix::io::Result<T> {
+    fn at(self, step: Step) -> Result<T> {
+        self.at_item(step, 0)
+    }
+
+    fn at_item(self, step: Step, value: u64) -> Result<T> {
+        self.map_err(|errno| Failure { step, errno, value })
+    }
+}
+
+/// The runtime, as the child sees it.
+pub(crate) struct Channel<'a> {
+    pub socket: BorrowedFd<'a>,
+}
+
+impl Channel<'_> {
+    pub fn tell(&self, frame: Frame) -> Result {
+        let bytes = frame.to_bytes();
+        retry(|| send(self.socket, &bytes, SendFlags::NOSIGNAL)).at(Step::Send).map(|_| ())
+    }
+
+    /// Waits for `Go`. An EOF is the death of the runtime.
+    pub fn await_go(&self) -> Result {
+        if receive_go(self.socket).at(Step::Receive)? { Ok(()) } else { Err(Errno::PIPE).at(Step::Receive) }
+    }
+
+    pub fn barrier(&self, phase: Phase) -> Result {
+        self.tell(Frame { value: phase as u64, ..Frame::new(Verb::Reached) })?;
+        self.await_go()
+    }
+}
+
+/// Whether the next frame is `Go`; an EOF or anything else is not.
+pub(crate) fn receive_go(socket: impl AsFd) -> rustix::io::Result<bool> {
+    let mut bytes = [0u8; FRAME_SIZE];
+    let (got, _) = retry(|| recv(socket.as_fd(), &mut bytes[..], RecvFlags::empty()))?;
+    Ok(Frame::from_bytes(&bytes[..got]).is_some_and(|f| f.verb == Verb::Go))
+}
+
+/// Again on EINTR.
+pub(crate) fn retry<T>(mut call: impl FnMut() -> rustix::io::Result<T>) -> rustix::io::Result<T> {
+    loop {
+        match call() {
+            Err(Errno::INTR) => {}
+            other => return other,
+        }
+    }
+}

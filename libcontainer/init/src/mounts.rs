@@ -1,0 +1,253 @@
+//! Mounts: made detached, given their attributes while nobody sees them, and then moved onto a pinned target.
+
+use core::ffi::CStr;
+
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{CWD, FileType, fstat, fstatfs};
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
+    fsconfig_reconfigure, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, fspick, move_mount,
+    open_tree,
+};
+
+use crate::channel::{At, Failure, Result};
+use crate::frame::Step;
+use crate::paths::{Create, resolve, resolve_or_create, resolve_real};
+use crate::plan::{Attrs, BindFrom, Guard, MountOp, Param, Slot, Source};
+use crate::sys::{MountAttr, mount_setattr};
+
+/// Descriptors that the parent opened.
+pub(crate) trait Slots {
+    fn slot(&self, slot: Slot) -> BorrowedFd<'static>;
+}
+
+/// Attaches a detached mount onto a pinned target.
+pub(crate) fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    move_mount(mount, c"", target, c"", flags).at(Step::MoveMount)
+}
+
+/// Copies the mount tree at a path, detached.
+pub(crate) fn copy_tree(from: BorrowedFd<'_>, path: &CStr, recursive: bool) -> Result<OwnedFd> {
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    if path.is_empty() {
+        flags |= OpenTreeFlags::AT_EMPTY_PATH;
+    }
+    if recursive {
+        flags |= OpenTreeFlags::AT_RECURSIVE;
+    }
+    open_tree(from, path, flags).at(Step::OpenTree)
+}
+
+/// Changes attributes of a mount, or of all of its tree.
+pub(crate) fn change_attrs(mount: BorrowedFd<'_>, recursive: bool, attrs: Attrs) -> Result {
+    if attrs.is_empty() {
+        return Ok(());
+    }
+    let attr = MountAttr { set: attrs.set, clear: attrs.clear, ..MountAttr::default() };
+    mount_setattr(mount, recursive, &attr).at(Step::MountSetattr)
+}
+
+/// Changes the propagation of a mount; `flags` are `MS_*`.
+pub(crate) fn change_propagation(mount: BorrowedFd<'_>, flags: u32) -> Result {
+    const MS_REC: u32 = 0x4000;
+    if flags == 0 {
+        return Ok(());
+    }
+    let attr = MountAttr { propagation: u64::from(flags & !MS_REC), ..MountAttr::default() };
+    mount_setattr(mount, flags & MS_REC != 0, &attr).at(Step::Propagation)
+}
+
+/// Carries out one element of `mounts`.
+pub(crate) fn attach_mount(root: BorrowedFd<'_>, slots: &impl Slots, op: &MountOp<'_>) -> Result {
+    match op.source {
+        Source::Filesystem { fstype, params, inherit_mode, otherwise } => {
+            let (target, existed) = target_of(root, op, Create::Directory)?;
+            let mode = if inherit_mode && existed { Some(mode_of(target.as_fd())?) } else { None };
+            let made = match make_filesystem(fstype, params, mode, op.attrs.set) {
+                Err(Failure { errno: Errno::PERM | Errno::BUSY, .. }) if otherwise.is_some() => {
+                    let mount = copy_tree(CWD, otherwise.unwrap_or(c""), false)?;
+                    change_attrs(mount.as_fd(), false, op.attrs)?;
+                    mount
+                }
+                other => other?,
+            };
+            finish(made.as_fd(), target.as_fd(), op)
+        }
+        Source::Bind { from, recursive } => bind(root, slots, op, from, recursive),
+        Source::Remount { params, reconfigure } => remount(root, op, params, reconfigure),
+        Source::Present => {
+            let target = resolve(root, op.target).at(Step::Resolve)?;
+            change_propagation(target.as_fd(), op.propagation)
+        }
+    }
+}
+
+fn bind(
+    root: BorrowedFd<'_>,
+    slots: &impl Slots,
+    op: &MountOp<'_>,
+    from: BindFrom<'_>,
+    recursive: bool,
+) -> Result {
+    let copied;
+    let mount = match from {
+        BindFrom::Path(path) => {
+            copied = copy_tree(CWD, path, recursive)?;
+            copied.as_fd()
+        }
+        BindFrom::Slot(slot) => slots.slot(slot),
+    };
+    let stat = fstat(mount).at(Step::Stat)?;
+    let is_directory = FileType::from_raw_mode(stat.st_mode).is_dir();
+    let create = if is_directory { Create::Directory } else { Create::File };
+    if op.guard == Guard::ProcOnly && !is_procfs(mount)? {
+        return Err(Errno::INVAL).at(Step::NotProc);
+    }
+    let (target, _) = target_of(root, op, create)?;
+    change_attrs(mount, false, op.attrs)?;
+    finish(mount, target.as_fd(), op)
+}
+
+/// Attributes of the whole tree, the place in the root, and propagation.
+fn finish(mount: BorrowedFd<'_>, target: BorrowedFd<'_>, op: &MountOp<'_>) -> Result {
+    change_attrs(mount, true, op.recursive)?;
+    attach(mount, target)?;
+    change_propagation(mount, op.propagation)
+}
+
+/// `remount`: other attributes for what is there, and other parameters for its filesystem.
+fn remount(root: BorrowedFd<'_>, op: &MountOp<'_>, params: &[Param<'_>], reconfigure: bool) -> Result {
+    let target = resolve(root, op.target).at(Step::Resolve)?;
+    change_attrs(target.as_fd(), false, op.attrs)?;
+    change_attrs(target.as_fd(), true, op.recursive)?;
+    if reconfigure {
+        let flags = FsPickFlags::FSPICK_CLOEXEC | FsPickFlags::FSPICK_EMPTY_PATH;
+        let context = fspick(&target, c"", flags).at(Step::Fsopen)?;
+        configure(context.as_fd(), params)?;
+        fsconfig_reconfigure(&context).at(Step::FsconfigCreate)?;
+    }
+    change_propagation(target.as_fd(), op.propagation)
+}
+
+/// The target, made if it is missing, and whether it was there.
+fn target_of(root: BorrowedFd<'_>, op: &MountOp<'_>, create: Create) -> Result<(OwnedFd, bool)> {
+    let real = matches!(op.guard, Guard::RealDirectory | Guard::ProcOnly);
+    let found = if real { resolve_real(root, op.target) } else { resolve(root, op.target) };
+    let target = match found {
+        Ok(target) => (target, true),
+        Err(Errno::NOENT) => (resolve_or_create(root, op.target, create)?, false),
+        Err(e @ (Errno::LOOP | Errno::NOTDIR)) if real => return Err(e).at(Step::NotADirectory),
+        Err(e) => return Err(e).at(Step::Resolve),
+    };
+    if op.guard == Guard::OutsideProc && is_procfs(target.0.as_fd())? {
+        return Err(Errno::INVAL).at(Step::InsideProc);
+    }
+    Ok(target)
+}
+
+fn is_procfs(fd: BorrowedFd<'_>) -> Result<bool> {
+    const PROC_SUPER_MAGIC: u64 = 0x9fa0;
+    #[allow(clippy::unnecessary_cast, clippy::cast_sign_loss)]
+    let magic = fstatfs(fd).at(Step::Stat)?.f_type as u64;
+    Ok(magic == PROC_SUPER_MAGIC)
+}
+
+fn mode_of(target: BorrowedFd<'_>) -> Result<u32> {
+    Ok(fstat(target).at(Step::Stat)?.st_mode & 0o7777)
+}
+
+/// A new filesystem instance, detached.
+pub(crate) fn make_filesystem(
+    fstype: &CStr,
+    params: &[Param<'_>],
+    mode: Option<u32>,
+    attrs: u64,
+) -> Result<OwnedFd> {
+    let context = fsopen(fstype, FsOpenFlags::FSOPEN_CLOEXEC).at(Step::Fsopen)?;
+    configure(context.as_fd(), params)?;
+    if let Some(mode) = mode {
+        let text = octal(mode);
+        let text = CStr::from_bytes_until_nul(&text).unwrap_or(c"0");
+        fsconfig_set_string(&context, c"mode", text).at(Step::Fsconfig)?;
+    }
+    fsconfig_create(&context).at(Step::FsconfigCreate)?;
+    #[allow(clippy::cast_possible_truncation)]
+    let attrs = MountAttrFlags::from_bits_retain(attrs as u32);
+    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attrs).at(Step::Fsmount)
+}
+
+fn configure(context: BorrowedFd<'_>, params: &[Param<'_>]) -> Result {
+    for (i, param) in params.iter().enumerate() {
+        match param.value {
+            Some(value) => fsconfig_set_string(context, param.key, value),
+            None => fsconfig_set_flag(context, param.key),
+        }
+        .at_item(Step::Fsconfig, i as u64)?;
+    }
+    Ok(())
+}
+
+/// A mode in octal digits, null-terminated.
+fn octal(mode: u32) -> [u8; 8] {
+    let mut text = [0; 8];
+    for (i, digit) in text.iter_mut().take(5).enumerate() {
+        #[allow(clippy::cast_possible_truncation)]
+        let value = (mode >> (3 * (4 - i))) as u8 & 7;
+        *digit = b'0' + value;
+    }
+    text
+}
+
+/// Makes paths unreadable: files show the null device, directories an empty read-only tmpfs. Missing ones are skipped.
+///
+/// `null` is the host's `/dev/null`, opened and checked before the host's tree went away: a path of that name in the
+/// container's tree is whatever its image says (CVE-2025-31133).
+pub(crate) fn mask(root: BorrowedFd<'_>, null: BorrowedFd<'_>, paths: &[&CStr]) -> Result {
+    let mut empty: Option<OwnedFd> = None;
+    for (i, path) in paths.iter().enumerate() {
+        let target = match resolve(root, path) {
+            Ok(target) => target,
+            Err(Errno::NOENT | Errno::NOTDIR) => continue,
+            Err(e) => return Err(e).at_item(Step::Resolve, i as u64),
+        };
+        mask_one(target.as_fd(), null, &mut empty).map_err(|f| Failure { value: i as u64, ..f })?;
+    }
+    Ok(())
+}
+
+fn mask_one(target: BorrowedFd<'_>, null: BorrowedFd<'_>, empty: &mut Option<OwnedFd>) -> Result {
+    const MOUNT_ATTR_RDONLY: u64 = 1;
+    let stat = fstat(target).at(Step::Stat)?;
+    if !FileType::from_raw_mode(stat.st_mode).is_dir() {
+        return attach(copy_tree(null, c"", false)?.as_fd(), target);
+    }
+    // All masked directories show one and the same empty filesystem: a superblock each would be paid for at creation
+    // and again, with per-CPU counters, at teardown.
+    if let Some(first) = empty {
+        return attach(copy_tree(first.as_fd(), c"", false)?.as_fd(), target);
+    }
+    let params = [Param { key: c"source", value: Some(c"tmpfs") }, Param { key: c"ro", value: None }];
+    let made = make_filesystem(c"tmpfs", &params, None, MOUNT_ATTR_RDONLY)?;
+    attach(made.as_fd(), target)?;
+    *empty = Some(made);
+    Ok(())
+}
+
+/// Makes paths read-only, with everything below. Missing ones are skipped.
+pub(crate) fn make_read_only(root: BorrowedFd<'_>, paths: &[&CStr]) -> Result {
+    const READ_ONLY: Attrs = Attrs { set: 1, clear: 0 };
+    for (i, path) in paths.iter().enumerate() {
+        let at = |f: Failure| Failure { value: i as u64, ..f };
+        let target = match resolve(root, path) {
+            Ok(target) => target,
+            Err(Errno::NOENT | Errno::NOTDIR) => continue,
+            Err(e) => return Err(e).at_item(Step::Resolve, i as u64),
+        };
+        let copy = copy_tree(target.as_fd(), c"", true).map_err(at)?;
+        change_attrs(copy.as_fd(), true, READ_ONLY).map_err(at)?;
+        attach(copy.as_fd(), target.as_fd()).map_err(at)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,97 @@
+//! Device nodes and links.
+
+use core::ffi::CStr;
+
+use rustix::fd::{AsFd, BorrowedFd};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid, chmodat, chownat, fstat, major, makedev, minor, mknodat,
+    openat, statat, symlinkat,
+};
+use rustix::io::Errno;
+
+use crate::channel::{At, Failure, Result};
+use crate::frame::Step;
+use crate::mounts::{attach, copy_tree};
+use crate::paths::{Create, exists, resolve_or_create};
+use crate::plan::{DeviceNode, Node};
+
+/// Makes the nodes of one directory.
+pub(crate) fn make_nodes(root: BorrowedFd<'_>, dir: &CStr, nodes: &[Node<'_>]) -> Result {
+    let dir = resolve_or_create(root, dir, Create::Directory)?;
+    for (i, node) in nodes.iter().enumerate() {
+        make_node(dir.as_fd(), node).map_err(|f| Failure { value: i as u64, ..f })?;
+    }
+    Ok(())
+}
+
+fn make_node(dir: BorrowedFd<'_>, node: &Node<'_>) -> Result {
+    match node {
+        Node::Device(device) if device.bind => bind_device(dir, device),
+        Node::Device(device) => match make_device(dir, device) {
+            Err(Failure { step: Step::Mknod, errno: Errno::PERM, .. }) => bind_device(dir, device),
+            other => other,
+        },
+        Node::Link { name, target, only_if } => {
+            if only_if.is_some_and(|path| !exists(path)) {
+                return Ok(());
+            }
+            match symlinkat(*target, dir, *name) {
+                Err(Errno::EXIST) => Ok(()),
+                other => other.at(Step::Symlink),
+            }
+        }
+    }
+}
+
+fn make_device(dir: BorrowedFd<'_>, device: &DeviceNode<'_>) -> Result {
+    let kind = FileType::from_raw_mode(device.mode);
+    let mode = Mode::from_raw_mode(device.mode & 0o7777);
+    match mknodat(dir, device.name, kind, mode, makedev(device.major, device.minor)) {
+        Ok(()) => {}
+        Err(Errno::EXIST) => return expect_device(dir, device),
+        Err(e) => return Err(e).at(Step::Mknod),
+    }
+    if device.uid != 0 || device.gid != 0 {
+        let (uid, gid) = (Uid::from_raw(device.uid), Gid::from_raw(device.gid));
+        chownat(dir, device.name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW).at(Step::Chown)?;
+        // A change of owner may clear bits of the mode.
+        chmodat(dir, device.name, mode, AtFlags::empty()).at(Step::Chmod)?;
+    }
+    Ok(())
+}
+
+/// What stands there already has to be that very device (config-linux.md#devices).
+fn expect_device(dir: BorrowedFd<'_>, device: &DeviceNode<'_>) -> Result {
+    let stat = statat(dir, device.name, AtFlags::SYMLINK_NOFOLLOW).at(Step::Stat)?;
+    let same_kind = FileType::from_raw_mode(stat.st_mode) == FileType::from_raw_mode(device.mode);
+    let is_fifo = FileType::from_raw_mode(device.mode).is_fifo();
+    let same_number = major(stat.st_rdev) == device.major && minor(stat.st_rdev) == device.minor;
+    if same_kind && (is_fifo || same_number) { Ok(()) } else { Err(Errno::EXIST).at(Step::OtherDevice) }
+}
+
+/// Binds the host's node onto an empty file.
+fn bind_device(dir: BorrowedFd<'_>, device: &DeviceNode<'_>) -> Result {
+    let source = copy_tree(CWD, device.host, false)?;
+    let flags = OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::WRONLY | OFlags::NONBLOCK;
+    let made = openat(dir, device.name, flags | OFlags::EXCL, Mode::from_raw_mode(0o644));
+    match made {
+        Ok(_) | Err(Errno::EXIST) => {}
+        Err(e) => return Err(e).at(Step::CreateFile),
+    }
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let target = openat(dir, device.name, flags, Mode::empty()).at(Step::Open)?;
+    attach(source.as_fd(), target.as_fd())
+}
+
+/// Opens the host's null device, and checks that it is one.
+pub(crate) fn open_null() -> Result<rustix::fd::OwnedFd> {
+    let fd = openat(CWD, c"/dev/null", OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+        .at(Step::Open)?;
+    let stat = fstat(&fd).at(Step::Stat)?;
+    let is_char = FileType::from_raw_mode(stat.st_mode).is_char_device();
+    if is_char && major(stat.st_rdev) == 1 && minor(stat.st_rdev) == 3 {
+        Ok(fd)
+    } else {
+        Err(Errno::NODEV).at(Step::NotDevNull)
+    }
+}

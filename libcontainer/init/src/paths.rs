@@ -1,0 +1,222 @@
+//! Paths inside the root filesystem: resolved once, by the kernel, to a descriptor.
+//!
+//! `openat2` with `RESOLVE_IN_ROOT` treats the root filesystem as `/`: absolute links and `..` stay inside, and nobody
+//! who swaps a directory for a link during the walk gets out (CVE-2021-30465, CVE-2019-18837). Everything after that
+//! works on the descriptor.
+
+use core::ffi::CStr;
+
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, mkdirat, openat, openat2, readlinkat_raw};
+use rustix::io::Errno;
+
+use crate::channel::{At, Failure, Result, retry};
+use crate::frame::Step;
+
+/// `PATH_MAX`
+pub(crate) const PATH_MAX: usize = 4096;
+
+/// As many links as the kernel follows.
+const MAX_LINKS: usize = 40;
+
+/// How often a resolution that raced with a rename elsewhere (EAGAIN) is tried again.
+const MAX_RACES: usize = 256;
+
+/// A path on the stack, always null-terminated.
+pub(crate) struct PathBuffer {
+    bytes: [u8; PATH_MAX],
+    len: usize,
+}
+
+impl PathBuffer {
+    pub fn new() -> PathBuffer {
+        PathBuffer { bytes: [0; PATH_MAX], len: 0 }
+    }
+
+    pub fn from(path: &CStr) -> Result<PathBuffer> {
+        let mut buffer = PathBuffer::new();
+        buffer.set(path.to_bytes())?;
+        Ok(buffer)
+    }
+
+    fn set(&mut self, bytes: &[u8]) -> Result {
+        self.len = 0;
+        self.append(bytes)
+    }
+
+    pub fn append(&mut self, bytes: &[u8]) -> Result {
+        let end = self.len + bytes.len();
+        if end >= PATH_MAX {
+            return Err(Errno::NAMETOOLONG).at(Step::PathTooLong);
+        }
+        self.bytes[self.len..end].copy_from_slice(bytes);
+        self.bytes[end] = 0;
+        self.len = end;
+        Ok(())
+    }
+
+    fn truncate(&mut self, len: usize) {
+        self.len = len;
+        self.bytes[len] = 0;
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+
+    pub fn as_c_str(&self) -> &CStr {
+        CStr::from_bytes_until_nul(&self.bytes).unwrap_or(c"")
+    }
+}
+
+/// What a missing mount point becomes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Create {
+    Directory,
+    File,
+}
+
+/// Opens `path` in the root, `O_PATH`. An empty path is the root itself.
+pub(crate) fn resolve(root: BorrowedFd<'_>, path: &CStr) -> rustix::io::Result<OwnedFd> {
+    open_in_root(root, path, OFlags::PATH)
+}
+
+/// As [`resolve`], but a directory, and no link on the way.
+pub(crate) fn resolve_real(root: BorrowedFd<'_>, path: &CStr) -> rustix::io::Result<OwnedFd> {
+    let how = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
+    open_how(root, path, OFlags::PATH | OFlags::DIRECTORY, how)
+}
+
+/// Opens `path` in the root with these flags.
+pub(crate) fn open_in_root(root: BorrowedFd<'_>, path: &CStr, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    open_how(root, path, flags, ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS)
+}
+
+fn open_how(
+    root: BorrowedFd<'_>,
+    path: &CStr,
+    flags: OFlags,
+    how: ResolveFlags,
+) -> rustix::io::Result<OwnedFd> {
+    let path = if path.is_empty() { c"." } else { path };
+    let mut races = 0;
+    loop {
+        match openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), how) {
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) if races < MAX_RACES => races += 1,
+            other => return other,
+        }
+    }
+}
+
+/// Opens `path` in the root, and makes what is missing of it.
+pub(crate) fn resolve_or_create(root: BorrowedFd<'_>, path: &CStr, create: Create) -> Result<OwnedFd> {
+    match resolve(root, path) {
+        Err(Errno::NOENT) => {}
+        other => return other.at(Step::Resolve),
+    }
+    let mut rest = PathBuffer::from(path)?;
+    let mut links = 0;
+    loop {
+        match create_missing(root, &mut rest, create)? {
+            Made::All(fd) => return Ok(fd),
+            Made::MetALink => links += 1,
+        }
+        if links > MAX_LINKS {
+            return Err(Errno::LOOP).at(Step::PathTooLong);
+        }
+    }
+}
+
+enum Made {
+    All(OwnedFd),
+    /// A dangling link was in the way; the path now has its target in its place.
+    MetALink,
+}
+
+/// Finds the longest part of `path` that is there, and makes the others one by one on pinned parents.
+fn create_missing(root: BorrowedFd<'_>, path: &mut PathBuffer, create: Create) -> Result<Made> {
+    let full = path.len;
+    let mut whole = PathBuffer::new();
+    whole.set(path.as_bytes())?;
+    let (mut parent, mut done) = existing_prefix(root, path, full)?;
+    while let Some((start, end)) = next_component(whole.as_bytes(), done) {
+        let mut name = PathBuffer::new();
+        name.set(&whole.as_bytes()[start..end])?;
+        let last = next_component(whole.as_bytes(), end).is_none();
+        match make_component(parent.as_fd(), name.as_c_str(), last && create == Create::File)? {
+            Some(made) => parent = made,
+            None => {
+                splice_link(parent.as_fd(), &whole, (start, end), name.as_c_str(), path)?;
+                return Ok(Made::MetALink);
+            }
+        }
+        done = end;
+    }
+    Ok(Made::All(parent))
+}
+
+/// Shortens `path` until it exists; returns it and how many bytes it has.
+fn existing_prefix(root: BorrowedFd<'_>, path: &mut PathBuffer, full: usize) -> Result<(OwnedFd, usize)> {
+    let mut len = full;
+    loop {
+        path.truncate(len);
+        match resolve(root, path.as_c_str()) {
+            Ok(fd) => return Ok((fd, len)),
+            Err(Errno::NOENT) if len > 0 => {
+                len = path.as_bytes().iter().rposition(|b| *b == b'/').unwrap_or(0);
+            }
+            Err(e) => return Err(e).at(Step::Resolve),
+        }
+    }
+}
+
+/// Start and end of the component after byte `from`.
+fn next_component(path: &[u8], from: usize) -> Option<(usize, usize)> {
+    let start = from + path[from..].iter().position(|b| *b != b'/')?;
+    let len = path[start..].iter().position(|b| *b == b'/').unwrap_or(path.len() - start);
+    Some((start, start + len))
+}
+
+/// Makes one component and opens it; none when it turns out to be a link.
+fn make_component(parent: BorrowedFd<'_>, name: &CStr, file: bool) -> Result<Option<OwnedFd>> {
+    let made = if file {
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::WRONLY;
+        retry(|| openat(parent, name, flags, Mode::from_raw_mode(0o644))).map(|_| ()).at(Step::CreateFile)
+    } else {
+        mkdirat(parent, name, Mode::from_raw_mode(0o755)).at(Step::Mkdir)
+    };
+    match made {
+        Ok(()) | Err(Failure { errno: Errno::EXIST, .. }) => {}
+        Err(e) => return Err(e),
+    }
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd = openat(parent, name, flags, Mode::empty()).at(Step::Resolve)?;
+    let stat = rustix::fs::fstat(&fd).at(Step::Stat)?;
+    let is_link = rustix::fs::FileType::from_raw_mode(stat.st_mode).is_symlink();
+    Ok((!is_link).then_some(fd))
+}
+
+/// Puts the target of the dangling link `name` into the path in its place.
+fn splice_link(
+    parent: BorrowedFd<'_>,
+    whole: &PathBuffer,
+    (start, end): (usize, usize),
+    name: &CStr,
+    path: &mut PathBuffer,
+) -> Result {
+    let mut target = [core::mem::MaybeUninit::<u8>::uninit(); PATH_MAX];
+    let (target, _) = readlinkat_raw(parent, name, &mut target[..]).at(Step::Readlink)?;
+    let rest = &whole.as_bytes()[end..];
+    path.len = 0;
+    if target.first() != Some(&b'/') {
+        path.append(&whole.as_bytes()[..start])?;
+    }
+    path.append(target)?;
+    path.append(rest)
+}
+
+/// Whether a path is there, anywhere, without following the last link.
+pub(crate) fn exists(path: &CStr) -> bool {
+    rustix::fs::statat(rustix::fs::CWD, path, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+}

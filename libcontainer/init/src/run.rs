@@ -1,0 +1,374 @@
+//! The executor: carries out a plan, from clone to exec.
+
+use core::ffi::CStr;
+
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
+use rustix::io::Errno;
+use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, mount_move, unmount};
+use rustix::net::{SocketFlags, accept_with};
+use rustix::process::{chdir, chroot, fchdir, pivot_root, setsid, umask};
+
+use crate::channel::{At, Channel, Failure, Result, receive_go, retry};
+use crate::console::make_console;
+use crate::frame::{Frame, Step, Verb};
+use crate::identity;
+use crate::mounts::{self, Slots, attach, attach_mount, change_attrs, copy_tree};
+use crate::nodes::{make_nodes, open_null};
+use crate::paths::{Create, PathBuffer, resolve_or_create};
+use crate::plan::{Attrs, EnterRoot, Identity, Join, Op, Plan, Program, SeccompOp, Slot, Usher};
+use crate::program;
+use crate::sys::{self, Cloned};
+
+const CLONE_NEWUSER: u32 = 0x1000_0000;
+const CLONE_NEWCGROUP: u32 = 0x0200_0000;
+
+/// A plan and what it needs from the parent.
+#[derive(Debug, Clone, Copy)]
+pub struct Launch<'a> {
+    /// What to do.
+    pub plan: &'a Plan<'a>,
+    /// The child's end of the socket.
+    pub channel: RawFd,
+    /// Descriptors that the plan's slots stand for.
+    pub slots: &'a [RawFd],
+    /// Every descriptor above 2 that stays open in the child: channel, slots and preserved ones; sorted.
+    pub keep: &'a [RawFd],
+    /// Directory of the cgroup to be born in.
+    pub cgroup: Option<BorrowedFd<'a>>,
+}
+
+/// Clones, and carries the plan out in the child. Returns in the parent only.
+///
+/// With an usher in the plan, the process that is returned is the usher; the container's process is announced by
+/// [`Verb::Spawned`].
+///
+/// # Errors
+///
+/// What clone3(2) says.
+pub fn launch(launch: &Launch<'_>) -> rustix::io::Result<(i32, OwnedFd)> {
+    let own = if launch.plan.usher.is_some() { 0 } else { launch.plan.clone_flags };
+    // SAFETY-relevant, see `sys::clone3`: the child runs nothing but this crate.
+    match sys::spawn(own | sys::CLONE_PIDFD, launch.cgroup)? {
+        Cloned::Child => child(launch),
+        Cloned::Parent { pid, pidfd: Some(pidfd) } => Ok((pid, pidfd)),
+        Cloned::Parent { pidfd: None, .. } => Err(Errno::NOSYS),
+    }
+}
+
+fn child(launch: &Launch<'_>) -> ! {
+    const SIGPIPE: u32 = 13;
+    sys::default_signal(SIGPIPE);
+    sys::unblock_signals();
+    let channel = Channel { socket: sys::borrow(launch.channel) };
+    if let Err(failure) = close_others(launch.keep) {
+        fail(&channel, 0, failure);
+    }
+    for slot in launch.plan.cgroups {
+        if let Err(failure) = identity::join_cgroup(launch.slot(*slot)) {
+            fail(&channel, 0, failure);
+        }
+    }
+    if let Some(usher) = &launch.plan.usher {
+        match show_in(launch, usher) {
+            Ok(Cloned::Child) => {}
+            Ok(Cloned::Parent { pid, .. }) => {
+                let frame = Frame { value: u64::from(pid.unsigned_abs()), ..Frame::new(Verb::Spawned) };
+                let told = channel.tell(frame);
+                sys::exit(i32::from(told.is_err()));
+            }
+            Err(failure) => fail(&channel, 0, failure),
+        }
+    }
+    sys::set_name(c"corten:[init]");
+    let mut init = Init {
+        launch,
+        channel,
+        connection: None,
+        root: None,
+        null: None,
+        procfs: None,
+        program: None,
+        home: None,
+    };
+    for (i, op) in launch.plan.ops.iter().enumerate() {
+        if let Err(failure) = init.perform(op) {
+            let connection = init.connection.take();
+            let socket = connection.as_ref().map_or(init.channel.socket, AsFd::as_fd);
+            fail(&Channel { socket }, i, failure);
+        }
+    }
+    sys::exit(1)
+}
+
+fn fail(channel: &Channel<'_>, op: usize, failure: Failure) -> ! {
+    let op = u16::try_from(op).unwrap_or(u16::MAX);
+    let Failure { step, errno, value } = failure;
+    // If the runtime is gone, there is nobody left to tell.
+    let _ = channel.tell(Frame { verb: Verb::Failed, op, step, errno: errno.raw_os_error(), value });
+    sys::exit(1)
+}
+
+/// Closes what the runtime, or the one who called it, had open besides.
+fn close_others(keep: &[RawFd]) -> Result {
+    let mut next = 3u32;
+    for fd in keep.iter().map(|fd| fd.unsigned_abs()) {
+        if fd > next {
+            sys::close_range(next, fd - 1, 0).at(Step::CloseRange)?;
+        }
+        next = next.max(fd + 1);
+    }
+    sys::close_range(next, u32::MAX, 0).at(Step::CloseRange)
+}
+
+/// The usher's life: it enters the namespaces, and clones the container's process as its own sibling.
+fn show_in(launch: &Launch<'_>, usher: &Usher<'_>) -> Result<Cloned> {
+    const MAX_JOINS: usize = 16;
+    sys::set_name(c"corten:[usher]");
+    let mut later = [false; MAX_JOINS];
+    for (join, later) in usher.joins.iter().zip(&mut later) {
+        match launch.join(*join) {
+            // Owned by a user namespace that is yet to be entered.
+            Err(Errno::PERM) if join.kinds & CLONE_NEWUSER == 0 => *later = true,
+            other => other.at_item(Step::Setns, u64::from(join.kinds))?,
+        }
+    }
+    for (join, _) in usher.joins.iter().zip(later).filter(|(_, later)| *later) {
+        launch.join(*join).at_item(Step::Setns, u64::from(join.kinds))?;
+    }
+    // From birth the new process can be seen from within the pid namespace; nobody may look into it (CVE-2016-9962).
+    sys::prctl(sys::PR_SET_DUMPABLE, 0, 0).at(Step::Prctl)?;
+    sys::spawn(launch.plan.clone_flags | sys::CLONE_PARENT, None).at(Step::Clone)
+}
+
+impl Launch<'_> {
+    fn join(&self, join: Join) -> rustix::io::Result<()> {
+        sys::setns(self.slot(join.fd), join.kinds)
+    }
+}
+
+impl Slots for Launch<'_> {
+    fn slot(&self, slot: Slot) -> BorrowedFd<'static> {
+        sys::borrow(self.slots.get(usize::from(slot.0)).copied().unwrap_or(RawFd::MAX))
+    }
+}
+
+/// What the child has in hand.
+struct Init<'a> {
+    launch: &'a Launch<'a>,
+    channel: Channel<'static>,
+    /// The connection of `start`, once it has called.
+    connection: Option<OwnedFd>,
+    root: Option<OwnedFd>,
+    null: Option<OwnedFd>,
+    procfs: Option<OwnedFd>,
+    program: Option<&'a CStr>,
+    /// `HOME=…`
+    home: Option<PathBuffer>,
+}
+
+impl<'a> Init<'a> {
+    fn perform(&mut self, op: &Op<'a>) -> Result {
+        match op {
+            Op::Join(join) => self.launch.join(*join).at_item(Step::Setns, u64::from(join.kinds)),
+            Op::Barrier(phase) => self.channel.barrier(*phase),
+            Op::BecomeRoot => become_root(),
+            Op::Conceal => sys::prctl(sys::PR_SET_DUMPABLE, 0, 0).at(Step::Prctl),
+            Op::NewSession => setsid().at(Step::Setsid).map(|_| ()),
+            Op::Keyring { name } => identity::new_keyring(name),
+            Op::Stdio { slots } => self.take_stdio(*slots),
+            Op::Loopback => identity::loopback(),
+            Op::UnshareCgroup => sys::unshare(CLONE_NEWCGROUP).at(Step::Unshare),
+            Op::Propagation { flags } => propagate(*flags),
+            Op::Root { path } => self.bind_root(path),
+            Op::PlainRoot { path } => self.hold_root(path),
+            Op::PresentRoot => self.hold_root(c"/"),
+            Op::Mount(mount) => attach_mount(self.root(), self.launch, mount),
+            Op::Nodes { dir, nodes } => make_nodes(self.root(), dir, nodes),
+            Op::Console(console) => make_console(self.root(), self.launch.slot(console.socket), console),
+            Op::EnterRoot(how) => self.enter_root(*how),
+            Op::RootPropagation { flags } => propagate(*flags),
+            Op::Mask { paths } => self.mask(paths),
+            Op::ReadOnly { paths } => mounts::make_read_only(self.root(), paths),
+            Op::ReadOnlyRoot => change_attrs(self.root(), false, Attrs { set: 1, clear: 0 }),
+            Op::Procfs => self.open_procfs(),
+            Op::Sysctl { path, value } => self.write_proc(path, value),
+            Op::Attribute { paths, value } => self.write_first(paths, value),
+            Op::Hostname(name) => rustix::system::sethostname(name).at(Step::Sethostname),
+            Op::Domainname(name) => rustix::system::setdomainname(name).at(Step::Setdomainname),
+            Op::Rlimit { resource, soft, hard } => identity::limit(*resource, *soft, *hard),
+            Op::MakeCwd { path } => resolve_or_create(self.root(), path, Create::Directory).map(|_| ()),
+            Op::Identity(identity) => self.assume(identity),
+            Op::FindProgram => self.find_program(),
+            Op::Ready { gate } => self.wait_for_start(*gate),
+            Op::Seccomp(op) => load_filter(op),
+            Op::Exec(program) => self.become_program(program),
+        }
+    }
+
+    fn root(&self) -> BorrowedFd<'_> {
+        self.root.as_ref().map_or(CWD, AsFd::as_fd)
+    }
+
+    fn bind_root(&mut self, path: &CStr) -> Result {
+        // The mode of whatever is made from here on is what the plan says, not what the caller's umask leaves of it.
+        umask(Mode::empty());
+        self.null = Some(open_null()?);
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let place = openat(CWD, path, flags, Mode::empty()).at(Step::Open)?;
+        let root = copy_tree(place.as_fd(), c"", true)?;
+        attach(root.as_fd(), place.as_fd())?;
+        self.root = Some(root);
+        Ok(())
+    }
+
+    fn hold_root(&mut self, path: &CStr) -> Result {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        self.root = Some(openat(CWD, path, flags, Mode::empty()).at(Step::Open)?);
+        Ok(())
+    }
+
+    fn take_stdio(&self, slots: [Slot; 3]) -> Result {
+        for (number, slot) in (0..).zip(slots) {
+            sys::dup_onto(self.launch.slot(slot), number).at(Step::Dup)?;
+        }
+        Ok(())
+    }
+
+    fn mask(&mut self, paths: &[&CStr]) -> Result {
+        let null = self.null.as_ref().map_or(CWD, AsFd::as_fd);
+        mounts::mask(self.root(), null, paths)
+    }
+
+    fn enter_root(&mut self, how: EnterRoot) -> Result {
+        let root = self.root();
+        match how {
+            EnterRoot::Pivot => {
+                // pivot_root(".", ".") stacks the old root on the new one, where the next call takes it off.
+                fchdir(root).at(Step::Chdir)?;
+                pivot_root(c".", c".").at(Step::PivotRoot)?;
+                unmount(c".", UnmountFlags::DETACH).at(Step::Umount)?;
+            }
+            EnterRoot::Move => {
+                fchdir(root).at(Step::Chdir)?;
+                mount_move(c".", c"/").at(Step::MoveRoot)?;
+                chroot(c".").at(Step::Chroot)?;
+            }
+            EnterRoot::Chroot => {
+                fchdir(root).at(Step::Chdir)?;
+                chroot(c".").at(Step::Chroot)?;
+            }
+        }
+        chdir(c"/").at(Step::Chdir)
+    }
+
+    fn open_procfs(&mut self) -> Result {
+        self.procfs = Some(mounts::make_filesystem(c"proc", &[], None, 0)?);
+        Ok(())
+    }
+
+    /// Writes a file of the private procfs, on which nobody can have mounted anything (CVE-2025-52881).
+    fn write_proc(&self, path: &CStr, value: &[u8]) -> Result {
+        let procfs = self.procfs.as_ref().map_or(CWD, AsFd::as_fd);
+        let how = ResolveFlags::BENEATH
+            | ResolveFlags::NO_XDEV
+            | ResolveFlags::NO_MAGICLINKS
+            | ResolveFlags::NO_SYMLINKS;
+        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+        let file = retry(|| openat2(procfs, path, flags, Mode::empty(), how)).at(Step::Open)?;
+        let written = retry(|| rustix::io::write(&file, value)).at(Step::Write)?;
+        if written == value.len() { Ok(()) } else { Err(Errno::IO).at(Step::Write) }
+    }
+
+    /// Writes the first of these files that exists.
+    fn write_first(&self, paths: &[&CStr], value: &[u8]) -> Result {
+        for path in paths {
+            match self.write_proc(path, value) {
+                Err(Failure { step: Step::Open, errno: Errno::NOENT, .. }) => {}
+                other => return other,
+            }
+        }
+        Err(Errno::NOENT).at(Step::Open)
+    }
+
+    fn assume(&mut self, identity: &Identity<'_>) -> Result {
+        self.procfs = None;
+        identity::assume_identity(identity)
+    }
+
+    fn find_program(&mut self) -> Result {
+        if let Some(program) = self.user_program() {
+            self.home = program.home_of.map(program::home_variable).transpose()?;
+            self.program = Some(program::find(program)?);
+        }
+        Ok(())
+    }
+
+    /// Reports that all is made. The first `Go` says that the state is on disk; with a gate, `start` says the second.
+    fn wait_for_start(&mut self, gate: Option<Slot>) -> Result {
+        self.root = None;
+        self.null = None;
+        self.mark_close_on_exec()?;
+        self.channel.tell(Frame::new(Verb::Ready))?;
+        self.channel.await_go()?;
+        let Some(gate) = gate else { return Ok(()) };
+        let gate = self.launch.slot(gate);
+        loop {
+            let connection = retry(|| accept_with(gate, SocketFlags::CLOEXEC)).at(Step::Accept)?;
+            // One that hangs up without a word was a `start` that died; the container still waits.
+            if receive_go(&connection).unwrap_or(false) {
+                self.channel = Channel { socket: sys::borrow(rustix::fd::AsRawFd::as_raw_fd(&connection)) };
+                self.connection = Some(connection);
+                return Ok(());
+            }
+        }
+    }
+
+    /// All descriptors of this runtime have the flag; this is for those that it does not know of.
+    fn mark_close_on_exec(&self) -> Result {
+        const CLOSE_RANGE_CLOEXEC: u32 = 4;
+        let preserved = self.user_program().map_or(0, |program| program.preserve_fds);
+        sys::close_range(3 + preserved, u32::MAX, CLOSE_RANGE_CLOEXEC).at(Step::CloseRange)
+    }
+
+    fn user_program(&self) -> Option<&'a Program<'a>> {
+        self.launch.plan.ops.iter().find_map(|op| match op {
+            Op::Exec(program) => Some(*program),
+            _ => None,
+        })
+    }
+
+    fn become_program(&self, program: &Program<'_>) -> Result {
+        let Some(path) = self.program else { return Err(Errno::NOENT).at(Step::FindProgram) };
+        let home = self.home.as_ref().map(PathBuffer::as_c_str);
+        Err(program.argv.exec(path, program.envp, home)).at(Step::Exec)
+    }
+}
+
+fn become_root() -> Result {
+    // Where 0 is not mapped, the process stays what it is: its capabilities do not depend on it.
+    match sys::setgid(0) {
+        Ok(()) | Err(Errno::INVAL) => {}
+        Err(e) => return Err(e).at(Step::Setgid),
+    }
+    match sys::setuid(0) {
+        Ok(()) | Err(Errno::INVAL) => Ok(()),
+        Err(e) => Err(e).at(Step::Setuid),
+    }
+}
+
+fn propagate(flags: u32) -> Result {
+    mount_change(c"/", MountPropagationFlags::from_bits_retain(flags)).at(Step::Propagation)
+}
+
+/// Loads the filter. All that this process still does after it is one `capset`, where privileges were kept for the
+/// purpose, and `execve`.
+fn load_filter(op: &SeccompOp<'_>) -> Result {
+    let Some(identity) = op.relinquish else {
+        return sys::load_filter(op.program, op.flags).at(Step::Seccomp).map(|_| ());
+    };
+    let last = identity::last_sets(identity)?;
+    identity::raise_admin()?;
+    sys::load_filter(op.program, op.flags).at(Step::Seccomp)?;
+    sys::capset(last).at(Step::Capset)
+}

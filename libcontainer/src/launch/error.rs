@@ -1,0 +1,208 @@
+//! Why a process could not be launched, in words.
+
+use std::fmt;
+use std::io;
+
+use corten_init::{Frame, Step};
+
+use crate::error::Strerror;
+use crate::plan::Origin;
+
+/// Everything that goes wrong between the clone and the user's program.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LaunchError {
+    /// The child reported which step failed.
+    #[error("unable to start container process: {0}")]
+    Init(InitFailure),
+    /// The child died without a word.
+    #[error("container init died {phase}: {how}")]
+    InitDied {
+        /// What it was at.
+        phase: &'static str,
+        /// Exit code or signal.
+        how: Death,
+    },
+    /// The kernel's OOM killer ended the child.
+    #[error("container init was OOM-killed {phase} (memory limit too low?){}", Limits(.limit, .peak))]
+    OomKilled {
+        /// What it was at.
+        phase: &'static str,
+        /// Bytes, of the container's cgroup.
+        limit: Option<u64>,
+        /// Bytes, the most that it used.
+        peak: Option<u64>,
+    },
+    /// A namespace of another kind than the configuration says.
+    #[error("linux.namespaces: {path} is not a {kind} namespace")]
+    WrongNamespace {
+        /// The path as configured.
+        path: String,
+        /// The word for the kind.
+        kind: &'static str,
+    },
+    /// The rights to write an id mapping are missing.
+    #[error("{field}: writing the id mapping: {}{}", Strerror(source), InBrackets(.hint))]
+    Mapping {
+        /// `linux.uidMappings` or `linux.gidMappings`
+        field: &'static str,
+        /// What the kernel said.
+        source: io::Error,
+        /// What would help.
+        hint: &'static str,
+    },
+    /// newuidmap or newgidmap failed.
+    #[error("{field}: {helper} failed: {output}")]
+    MappingHelper {
+        /// `linux.uidMappings` or `linux.gidMappings`
+        field: &'static str,
+        /// Which program.
+        helper: &'static str,
+        /// What it printed.
+        output: String,
+    },
+    /// The child said something that the protocol does not have at this point.
+    #[error("unexpected message from container init: {verb}")]
+    Protocol {
+        /// What it said.
+        verb: &'static str,
+    },
+}
+
+struct Limits<'a>(&'a Option<u64>, &'a Option<u64>);
+
+impl fmt::Display for Limits<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.0, self.1) {
+            (Some(limit), Some(peak)) => write!(f, ": the limit is {limit} bytes, the peak was {peak}"),
+            (Some(limit), None) => write!(f, ": the limit is {limit} bytes"),
+            _ => Ok(()),
+        }
+    }
+}
+
+struct InBrackets<'a>(&'a str);
+
+impl fmt::Display for InBrackets<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() { Ok(()) } else { write!(f, " ({})", self.0) }
+    }
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Death {
+    /// By itself.
+    Exited(i32),
+    /// By a signal.
+    Signaled(i32),
+    /// The kernel did not say.
+    Unknown,
+}
+
+impl Death {
+    /// The exit code as a shell has it: the code itself, or 128 and the signal.
+    #[must_use]
+    pub fn code(self) -> i32 {
+        match self {
+            Death::Exited(code) => code,
+            Death::Signaled(signal) => 128 + signal,
+            Death::Unknown => 255,
+        }
+    }
+}
+
+impl fmt::Display for Death {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Death::Exited(code) => write!(f, "exit status {code}"),
+            Death::Signaled(signal) => write!(f, "killed by signal {signal}"),
+            Death::Unknown => f.write_str("unknown status"),
+        }
+    }
+}
+
+/// The step that failed.
+#[derive(Debug)]
+pub struct InitFailure {
+    /// Which part of the configuration it belongs to.
+    pub origin: String,
+    /// What the child was doing.
+    pub step: Step,
+    /// What the kernel said.
+    pub source: io::Error,
+    /// `args[0]`, for failures that are about the program.
+    pub program: String,
+}
+
+impl InitFailure {
+    /// From a `Failed` frame.
+    pub(crate) fn new(frame: &Frame, origins: &[Origin], program: &str) -> InitFailure {
+        let item = usize::try_from(frame.value).unwrap_or(usize::MAX);
+        let origin = origins.get(usize::from(frame.op)).map(|o| o.describe(item)).unwrap_or_default();
+        let source = io::Error::from_raw_os_error(frame.errno);
+        InitFailure { origin, step: frame.step, source, program: program.to_owned() }
+    }
+
+    /// Whether the program itself is at fault: not there, not executable, not a program.
+    #[must_use]
+    pub fn is_about_program(&self) -> bool {
+        matches!(self.step, Step::FindProgram | Step::Exec | Step::ProgramIsRuntime)
+    }
+
+    /// Engines look for these very words.
+    fn program_words(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, why) = (&self.program, Strerror(&self.source));
+        let missing = matches!(self.source.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR));
+        match self.step {
+            Step::ProgramIsRuntime => write!(f, "exec {name:?}: {}", self.step.name()),
+            Step::Exec => write!(f, "exec {name}: {why}"),
+            _ if missing && !name.contains('/') => {
+                write!(f, "exec: {name:?}: executable file not found in $PATH")
+            }
+            _ if missing => write!(f, "exec: {name:?}: stat {name}: {why}"),
+            _ => write!(f, "exec: {name:?}: {why}"),
+        }
+    }
+
+    fn hint(&self) -> &'static str {
+        let refused = self.source.raw_os_error() == Some(libc::EPERM);
+        match self.step {
+            Step::FsconfigCreate if refused && self.origin.contains("/proc") => {
+                " (a new procfs needs a pid namespace of the same user namespace, and a /proc outside that nothing covers)"
+            }
+            Step::FsconfigCreate if refused && self.origin.contains("/sys") => {
+                " (a new sysfs needs a network namespace of the same user namespace; or bind the host's /sys)"
+            }
+            Step::OpenTree | Step::Open if self.source.raw_os_error() == Some(libc::ENOENT) => {
+                " (the source does not exist)"
+            }
+            Step::PivotRoot if self.source.raw_os_error() == Some(libc::EINVAL) => {
+                " (on an initramfs use --no-pivot)"
+            }
+            Step::Seccomp if self.source.raw_os_error() == Some(libc::EACCES) => {
+                " (set process.noNewPrivileges, or run as root)"
+            }
+            Step::Prlimit if refused => " (raising a limit needs CAP_SYS_RESOURCE)",
+            _ => "",
+        }
+    }
+}
+
+impl fmt::Display for InitFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_about_program() {
+            return self.program_words(f);
+        }
+        if !self.origin.is_empty() {
+            write!(f, "{}: ", self.origin)?;
+        }
+        let checked_only =
+            matches!(self.step, Step::NotADirectory | Step::InsideProc | Step::NotProc | Step::CwdOutside);
+        write!(f, "{}", self.step.name())?;
+        if !checked_only {
+            write!(f, ": {}", Strerror(&self.source))?;
+        }
+        f.write_str(self.hint())
+    }
+}

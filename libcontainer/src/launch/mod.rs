@@ -1,0 +1,18 @@
+//! Plan → process: open what the plan demands, clone, and talk to the child until it runs the user's program.
+
+mod error;
+mod gate;
+mod idmap;
+mod prepare;
+mod session;
+mod signals;
+mod sockets;
+pub(crate) mod sys;
+
+pub use error::{Death, InitFailure, LaunchError};
+pub(crate) use gate::{Gate, knock};
+pub(crate) use idmap::write_mappings;
+pub(crate) use prepare::{Sources, prepare};
+pub(crate) use session::{Event, Session};
+pub(crate) use signals::{ForegroundSignals, wait_foreground};
+pub(crate) use sockets::{connect_path, send_pidfd};

@@ -1,0 +1,201 @@
+//! The parent's end of the protocol.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+use corten_init::{Frame, Launch, Phase, Plan, Slot, Verb};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use super::error::{Death, InitFailure, LaunchError};
+use super::prepare::Prepared;
+use super::sys::{reap, signal};
+use crate::cgroup::Cgroup;
+use crate::error::{Result, SyscallError};
+use crate::plan::{Compiled, Origin};
+
+/// What the child said.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// It is at a barrier, and waits for [`Session::go`].
+    Reached(Phase),
+    /// All is made; it waits for [`Session::go`].
+    Ready,
+    /// The socket is closed: the program runs.
+    Running,
+}
+
+/// A child that carries out a plan.
+pub(crate) struct Session {
+    socket: OwnedFd,
+    /// In the runtime's pid namespace.
+    pub pid: i32,
+    pub pidfd: OwnedFd,
+    origins: Vec<Origin>,
+    program: String,
+    started: bool,
+}
+
+impl Session {
+    /// Clones. With a directory of a v2 cgroup the child is born in there, where the kernel can.
+    pub fn spawn(
+        compiled: Compiled<'_>,
+        mut prepared: Prepared,
+        cgroup: &Cgroup,
+        preserve_fds: u32,
+        program: String,
+    ) -> Result<Session> {
+        let (ours, theirs) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+                .map_err(SyscallError::calling("socketpair"))?;
+        let (pid, pidfd) = clone(&compiled.plan, &theirs, &mut prepared, cgroup, preserve_fds)?;
+        drop(theirs);
+        drop(prepared);
+        let ushered = compiled.plan.usher.is_some();
+        let origins = compiled.origins;
+        let mut session = Session { socket: ours, pid, pidfd, origins, program, started: false };
+        if ushered {
+            session.follow_usher()?;
+        }
+        Ok(session)
+    }
+
+    /// Takes part in the conversation of a container that was created earlier.
+    pub fn resume(socket: OwnedFd, pid: i32, pidfd: OwnedFd, program: String) -> Session {
+        // A process that is past the gate has two things left that can fail, and both name themselves.
+        Session { socket, pid, pidfd, origins: Vec::new(), program, started: true }
+    }
+
+    /// The usher announces the container's process, and ends.
+    fn follow_usher(&mut self) -> Result<()> {
+        let frame = self.receive()?;
+        let usher = self.pidfd.as_fd();
+        match frame {
+            Some(Frame { verb: Verb::Spawned, value, .. }) => {
+                // It is this process's own child (CLONE_PARENT), so the pid stays taken until it is reaped here.
+                self.pid = i32::try_from(value).unwrap_or_default();
+                let pid = Pid::from_raw(self.pid.max(1)).unwrap_or(Pid::INIT);
+                let opened = pidfd_open(pid, PidfdFlags::empty());
+                let pidfd = opened.map_err(SyscallError::calling("pidfd_open"))?;
+                reap(usher).map_err(SyscallError::calling("waitid"))?;
+                self.pidfd = pidfd;
+                Ok(())
+            }
+            Some(frame) => Err(self.failed(&frame)),
+            None => Err(self.died("while it entered the namespaces")),
+        }
+    }
+
+    /// Waits for the next word of the child, or for its end.
+    pub fn next(&mut self) -> Result<Event> {
+        match self.receive()? {
+            Some(Frame { verb: Verb::Reached, value, .. }) => match Phase::from_number(value) {
+                Some(phase) => Ok(Event::Reached(phase)),
+                None => Err(LaunchError::Protocol { verb: "reached" }.into()),
+            },
+            Some(Frame { verb: Verb::Ready, .. }) => Ok(Event::Ready),
+            Some(frame) => Err(self.failed(&frame)),
+            None if self.started => Ok(Event::Running),
+            None => Err(self.died("while it was set up")),
+        }
+    }
+
+    /// Lets the child go on.
+    pub fn go(&self) -> Result<()> {
+        let sent = send(&self.socket, &Frame::new(Verb::Go).to_bytes(), SendFlags::NOSIGNAL);
+        match sent {
+            // It died meanwhile; `next` finds out how.
+            Ok(_) | Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
+            Err(e) => Err(SyscallError::calling("send to container init")(e).into()),
+        }
+    }
+
+    /// From here on the end of the conversation means that the program runs.
+    pub fn start(&mut self) -> Result<()> {
+        self.started = true;
+        self.go()
+    }
+
+    fn failed(&mut self, frame: &Frame) -> crate::Error {
+        if frame.verb == Verb::Failed {
+            let failure = InitFailure::new(frame, &self.origins, &self.program);
+            // It exits by itself after this word.
+            let _ = reap(self.pidfd.as_fd());
+            LaunchError::Init(failure).into()
+        } else {
+            LaunchError::Protocol { verb: frame.verb.name() }.into()
+        }
+    }
+
+    fn died(&mut self, phase: &'static str) -> crate::Error {
+        let how = reap(self.pidfd.as_fd()).unwrap_or(Death::Unknown);
+        LaunchError::InitDied { phase, how }.into()
+    }
+
+    /// One frame; none when the child has closed the socket or died.
+    fn receive(&self) -> Result<Option<Frame>> {
+        loop {
+            let mut fds = [PollFd::new(&self.socket, PollFlags::IN), PollFd::new(&self.pidfd, PollFlags::IN)];
+            match poll(&mut fds, None) {
+                Ok(_) => {}
+                Err(Errno::INTR) => continue,
+                Err(e) => return Err(SyscallError::calling("poll")(e).into()),
+            }
+            let mut bytes = [0u8; 64];
+            return match recv(&self.socket, &mut bytes[..], RecvFlags::DONTWAIT) {
+                Ok((0, _)) | Err(Errno::CONNRESET) => Ok(None),
+                Ok((n, _)) => match Frame::from_bytes(&bytes[..n]) {
+                    Some(frame) => Ok(Some(frame)),
+                    None => Err(LaunchError::Protocol { verb: "not a frame" }.into()),
+                },
+                // Dead, and it had said nothing more. (A child of its own may still hold the socket.)
+                Err(Errno::AGAIN) if !fds[1].revents().is_empty() => Ok(None),
+                Err(Errno::AGAIN | Errno::INTR) => continue,
+                Err(e) => Err(SyscallError::calling("receive from container init")(e).into()),
+            };
+        }
+    }
+
+    /// Kills the child and waits for its end.
+    pub fn kill(&self) {
+        // Both fail only when it is gone already.
+        let _ = signal(self.pidfd.as_fd(), libc::SIGKILL);
+        let _ = reap(self.pidfd.as_fd());
+    }
+}
+
+/// The clone itself; and, where the kernel does not take the cgroup, once more without it.
+fn clone(
+    plan: &Plan<'_>,
+    theirs: &OwnedFd,
+    prepared: &mut Prepared,
+    cgroup: &Cgroup,
+    preserve_fds: u32,
+) -> Result<(i32, OwnedFd)> {
+    let attempt = |plan: &Plan<'_>, prepared: &Prepared, cgroup: Option<BorrowedFd<'_>>| {
+        let slots = prepared.slots();
+        let keep = keep_list(&slots, theirs.as_raw_fd(), preserve_fds);
+        corten_init::launch(&Launch { plan, channel: theirs.as_raw_fd(), slots: &slots, keep: &keep, cgroup })
+    };
+    match attempt(plan, prepared, cgroup.unified_dir()) {
+        Err(Errno::NOSYS | Errno::TOOBIG | Errno::BUSY | Errno::OPNOTSUPP | Errno::ACCESS | Errno::INVAL)
+            if cgroup.unified_dir().is_some() =>
+        {
+            let files = cgroup.join_fds(false)?.into_iter();
+            let cgroups: Vec<Slot> = files.map(|fd| Slot(prepared.add(fd))).collect();
+            let plan = Plan { cgroups: &cgroups, ..*plan };
+            Ok(attempt(&plan, prepared, None).map_err(SyscallError::calling("clone3"))?)
+        }
+        other => Ok(other.map_err(SyscallError::calling("clone3"))?),
+    }
+}
+
+/// What stays open in the child, sorted.
+fn keep_list(slots: &[RawFd], channel: RawFd, preserve_fds: u32) -> Vec<RawFd> {
+    let preserved = (3..3 + RawFd::try_from(preserve_fds).unwrap_or(RawFd::MAX - 3)).take(1 << 20);
+    let mut keep: Vec<RawFd> = slots.iter().copied().chain([channel]).chain(preserved).collect();
+    keep.sort_unstable();
+    keep.dedup();
+    keep
+}

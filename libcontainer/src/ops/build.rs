@@ -1,0 +1,374 @@
+//! What `create` and `run` share: from a bundle to a container whose process waits to be started.
+//!
+//! Whatever is made is noted in a [`Site`]; if a later step fails, the site is cleared in reverse.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+
+use corten_init::Phase;
+
+use super::bundle::Bundle;
+use super::options::CreateOptions;
+use super::report::{hook_state, pid_inside};
+use crate::cgroup::{Cgroup, DevicePolicy, Write, lower};
+use crate::config::{Config, Hooks, NamespaceKind, Process};
+use crate::error::{ConfigError, Error, FieldPath, PathError, Problem, Result};
+use crate::hooks::{Place, run_all_hooks, run_hooks};
+use crate::host::HostFacts;
+use crate::launch::{Event, Gate, LaunchError, Session, Sources, connect_path, prepare, sys, write_mappings};
+use crate::plan::{Arena, Request, clone_flag, compile_create};
+use crate::seccomp::{self, Arch, Filter};
+use crate::state::{CgroupManager, ContainerId, Entry, Lock, ProcessRef, State, Status, Store, time};
+use crate::validate::{Valid, validate};
+
+/// A container whose process has reported that it is ready.
+pub(super) struct Built {
+    pub site: Site,
+    pub config: Config,
+    pub state: State,
+    /// Held until the command is done.
+    pub _lock: Lock,
+}
+
+/// What has been made so far.
+pub(super) struct Site {
+    pub entry: Entry,
+    pub cgroup: Cgroup,
+    pub session: Option<Session>,
+    /// Whether hooks have begun to run: then `poststop` hooks have to run, too.
+    hooked: bool,
+}
+
+impl Site {
+    pub fn session(&mut self) -> Result<&mut Session> {
+        self.session.as_mut().ok_or_else(|| LaunchError::Protocol { verb: "no process" }.into())
+    }
+
+    /// Removes everything again. What cannot be removed is logged: the failure that led here is the one to report.
+    pub fn clear(mut self, config: &Config, state: &State) {
+        if let Some(session) = self.session.take() {
+            session.kill();
+        }
+        let killed = self.cgroup.kill_all(libc::SIGKILL);
+        let destroyed = killed.and_then(|()| self.cgroup.destroy());
+        if let Err(e) = destroyed {
+            log::warn!("cannot remove the cgroup: {e}");
+        }
+        if let Err(e) = self.entry.remove() {
+            log::warn!("cannot remove the state: {e}");
+        }
+        if self.hooked {
+            run_poststop(config, state);
+        }
+    }
+}
+
+/// `poststop` hooks: a failure is a warning, and the next ones still run (runtime.md#lifecycle).
+pub(super) fn run_poststop(config: &Config, state: &State) {
+    let Some(hooks) = config.hooks.as_ref().filter(|h| !h.poststop.is_empty()) else { return };
+    let json = hook_state(state, config, Status::Stopped, None);
+    let place = Place::Runtime { cwd: &state.bundle };
+    for failure in run_all_hooks(&hooks.poststop, &FieldPath::new("hooks.poststop"), &json, &place) {
+        log::warn!("{failure}");
+    }
+}
+
+/// Builds a container up to the point where its process waits for the word to start.
+pub(super) fn build(store: &Store, options: &CreateOptions, gate: bool) -> Result<Built> {
+    let id = ContainerId::new(&options.id)?;
+    let bundle = Bundle::open(&options.bundle)?;
+    let valid = validate(&bundle.config)?;
+    for warning in &valid.warnings {
+        log::warn!("{warning}");
+    }
+    let host = HostFacts::probe()?;
+    check_circumstances(&valid, &host, options)?;
+    let filter = compile_filter(&bundle.config, valid.config.process.as_ref())?;
+    let limits = Limits::of(&valid, &host)?;
+    let console = connect_console(options, valid.config.process.as_ref())?;
+    let cgroup_paths = plan_cgroup(&host, &bundle.config, options)?;
+
+    let (entry, lock) = store.reserve(&id)?;
+    let mut state = new_state(&bundle, &host, options);
+    let mut site = Site { entry, cgroup: Cgroup::none(), session: None, hooked: false };
+    let work = Work { options, bundle: &bundle, valid: &valid, host: &host, filter: filter.as_ref(), gate };
+    match work.perform(&mut site, &mut state, cgroup_paths, &limits, console) {
+        Ok(()) => Ok(Built { site, state, config: bundle.config, _lock: lock }),
+        Err(error) => {
+            let error = explain_oom(error, &site.cgroup);
+            site.clear(&bundle.config, &state);
+            Err(error)
+        }
+    }
+}
+
+/// A death may be the OOM killer's doing; then that is what has to be said.
+pub(super) fn explain_oom(error: Error, cgroup: &Cgroup) -> Error {
+    match error {
+        Error::Launch(LaunchError::InitDied { phase, .. }) if cgroup.oom_killed() => {
+            let memory = cgroup.memory();
+            LaunchError::OomKilled { phase, limit: memory.limit, peak: memory.peak }.into()
+        }
+        other => other,
+    }
+}
+
+fn new_state(bundle: &Bundle, host: &HostFacts, options: &CreateOptions) -> State {
+    State {
+        corten_state: crate::state::FORMAT,
+        oci_version: bundle.config.oci_version.clone(),
+        id: options.id.clone(),
+        bundle: bundle.dir.clone(),
+        rootfs: bundle.rootfs.clone(),
+        pid: None,
+        start_time: 0,
+        created: time::now(),
+        annotations: bundle.config.annotations.clone(),
+        owner: host.euid,
+        cgroup: crate::cgroup::Saved::default(),
+        cgroup_manager: options.cgroup_manager,
+        rootless: host.euid != 0,
+        shares_pid_namespace: !creates_pid_namespace(&bundle.config),
+        poststop: bundle.config.hooks.as_ref().map(|h| h.poststop.clone()).unwrap_or_default(),
+    }
+}
+
+fn creates_pid_namespace(config: &Config) -> bool {
+    let namespaces = config.linux.as_ref().map_or(&[][..], |l| &l.namespaces);
+    let own = |n: &crate::config::Namespace| n.path.as_deref().unwrap_or_default().is_empty();
+    namespaces.iter().any(|n| n.kind == NamespaceKind::Pid && own(n))
+}
+
+/// What cannot be seen from the configuration alone.
+fn check_circumstances(valid: &Valid<'_>, host: &HostFacts, options: &CreateOptions) -> Result<()> {
+    if host.euid != 0 && !valid.namespaces.has(NamespaceKind::User) {
+        let why = "a user namespace when the runtime is not root; see `corten spec --rootless`";
+        let problem = Problem::Missing { why };
+        return Err(ConfigError::new(FieldPath::new("linux.namespaces"), problem).into());
+    }
+    if options.cgroup_manager == CgroupManager::Systemd {
+        return Err(Error::Unsupported { what: "--systemd-cgroup at create (the systemd cgroup driver)" });
+    }
+    Ok(())
+}
+
+/// Connects to the console socket, if the process has a terminal; the two go together.
+fn connect_console(options: &CreateOptions, process: Option<&Process>) -> Result<Option<OwnedFd>> {
+    let terminal = process.is_some_and(|p| p.terminal);
+    match (&options.console_socket, terminal) {
+        (Some(path), true) => Ok(Some(connect_path(path)?)),
+        (None, false) => Ok(None),
+        (None, true) => {
+            let why = "a detached terminal needs --console-socket";
+            let path = FieldPath::new("process.terminal");
+            Err(ConfigError::new(path, Problem::Unsupported { why }).into())
+        }
+        (Some(_), false) => {
+            let with = FieldPath::new("--console-socket");
+            let why = "a console socket is only used with a terminal";
+            let path = FieldPath::new("process.terminal");
+            Err(ConfigError::new(path, Problem::Conflict { with, why }).into())
+        }
+    }
+}
+
+/// Compiles the filter, and proves that the child's own last calls pass it.
+pub(super) fn compile_filter(config: &Config, process: Option<&Process>) -> Result<Option<Filter>> {
+    let Some(profile) = config.linux.as_ref().and_then(|l| l.seccomp.as_ref()) else { return Ok(None) };
+    let at = FieldPath::new("linux.seccomp");
+    let Some(native) = Arch::native() else {
+        let why = "this architecture has no table of system calls here";
+        return Err(ConfigError::new(at, Problem::Unsupported { why }).into());
+    };
+    let filter = seccomp::compile(profile, &at, native)?;
+    for warning in &filter.warnings {
+        log::debug!("{warning}");
+    }
+    let keeps_privileges = process.is_some_and(|p| !p.no_new_privileges);
+    super::filter_check::check(&filter, native, keeps_privileges)?;
+    Ok(Some(filter))
+}
+
+/// `linux.resources`, lowered.
+struct Limits {
+    writes: Vec<Write>,
+    devices: DevicePolicy,
+    asked_for: bool,
+    /// A device filter that cannot be loaded is tolerated.
+    devices_may_fail: bool,
+}
+
+impl Limits {
+    fn of(valid: &Valid<'_>, host: &HostFacts) -> Result<Limits> {
+        let resources = valid.config.linux.as_ref().and_then(|l| l.resources.as_ref());
+        let at = FieldPath::new("linux.resources");
+        let writes = match resources {
+            Some(resources) => lower(resources, host.layout.kind(), &at)?,
+            None => Vec::new(),
+        };
+        let rules = resources.map_or(&[][..], |r| &r.devices);
+        let devices = DevicePolicy::new(rules, &at.field("devices"))?;
+        let devices_may_fail = host.euid != 0 || valid.namespaces.has(NamespaceKind::User);
+        Ok(Limits { writes, devices, asked_for: resources.is_some(), devices_may_fail })
+    }
+}
+
+fn plan_cgroup(
+    host: &HostFacts,
+    config: &Config,
+    options: &CreateOptions,
+) -> Result<Option<crate::cgroup::Paths>> {
+    if options.cgroup_manager == CgroupManager::Disabled {
+        return Ok(None);
+    }
+    let path = config.linux.as_ref().and_then(|l| l.cgroups_path.as_deref()).filter(|p| !p.is_empty());
+    Ok(Some(Cgroup::plan(&host.layout, path, &options.id, host.euid != 0)?))
+}
+
+/// The inputs of a build.
+struct Work<'a> {
+    options: &'a CreateOptions,
+    bundle: &'a Bundle,
+    valid: &'a Valid<'a>,
+    host: &'a HostFacts,
+    filter: Option<&'a Filter>,
+    gate: bool,
+}
+
+impl Work<'_> {
+    fn perform(
+        &self,
+        site: &mut Site,
+        state: &mut State,
+        cgroup_paths: Option<crate::cgroup::Paths>,
+        limits: &Limits,
+        console: Option<OwnedFd>,
+    ) -> Result<()> {
+        site.entry.write_config(&self.bundle.bytes)?;
+        if let Some(paths) = cgroup_paths {
+            // What would have to be removed is on disk before it is made: a `create` that is killed in between can
+            // still be deleted.
+            state.cgroup = paths.saved();
+            site.entry.write_state(state)?;
+            site.cgroup = Cgroup::create(paths)?;
+            state.cgroup = site.cgroup.saved();
+        }
+        site.session = Some(self.spawn(site, console)?);
+        self.configure(site, limits)?;
+        self.converse(site, state)?;
+        let session = site.session()?;
+        let process = ProcessRef::of(session.pid);
+        let process = process.map_err(PathError::doing("read", &stat_path(session.pid)))?;
+        (state.pid, state.start_time) = (Some(process.pid), process.start_time);
+        site.entry.write_state(state)
+    }
+
+    fn spawn(&self, site: &Site, console: Option<OwnedFd>) -> Result<Session> {
+        let arena = Arena::new();
+        let cgroups = site.cgroup.join_fds(true)?;
+        let gate = if self.gate { Some(Gate::new(&site.entry)?.0) } else { None };
+        let dirs: Vec<(String, PathBuf)> =
+            site.cgroup.paths().map(|(controllers, path)| (controllers, path.to_owned())).collect();
+        let request = Request {
+            valid: self.valid,
+            id: &self.options.id,
+            bundle: &self.bundle.dir,
+            rootfs: &self.bundle.rootfs,
+            host: self.host,
+            cgroup_dirs: &dirs,
+            cgroup_files: cgroups.len(),
+            filter: self.filter,
+            gate: self.gate,
+            console: console.is_some(),
+            no_pivot: self.options.no_pivot,
+            no_new_keyring: self.options.no_new_keyring,
+            preserve_fds: self.options.preserve_fds,
+            extra_env: &[],
+        };
+        let compiled = compile_create(&arena, &request)?;
+        let sources = Sources { cgroups, gate, console, ..Sources::default() };
+        let prepared = prepare(&compiled.demands, sources)?;
+        let process = self.valid.config.process.as_ref();
+        let program = process.and_then(|p| p.args.first()).cloned().unwrap_or_default();
+        Session::spawn(compiled, prepared, &site.cgroup, self.options.preserve_fds, program)
+    }
+
+    /// What the parent does while the child mounts: limits, and the score of the OOM killer.
+    fn configure(&self, site: &mut Site, limits: &Limits) -> Result<()> {
+        let pid = site.session()?.pid;
+        let score = self.valid.config.process.as_ref().and_then(|p| p.oom_score_adj);
+        if let Some(score) = score {
+            write_oom_score(pid, score)?;
+        }
+        if site.cgroup.is_none() && !limits.asked_for {
+            return Ok(());
+        }
+        site.cgroup.apply(&limits.writes)?;
+        site.cgroup.apply_devices(&limits.devices, limits.devices_may_fail)?;
+        Ok(())
+    }
+
+    /// Answers the child until it is ready.
+    fn converse(&self, site: &mut Site, state: &State) -> Result<()> {
+        loop {
+            match site.session()?.next()? {
+                Event::Reached(Phase::Mappings) => self.map_ids(site)?,
+                Event::Reached(Phase::Mounted) => self.run_create_hooks(site, state)?,
+                Event::Reached(Phase::Cgroup) => {}
+                Event::Ready => return Ok(()),
+                Event::Running => return Err(LaunchError::Protocol { verb: "running" }.into()),
+            }
+            site.session()?.go()?;
+        }
+    }
+
+    fn map_ids(&self, site: &mut Site) -> Result<()> {
+        let pid = site.session()?.pid;
+        let Some(linux) = &self.valid.config.linux else { return Ok(()) };
+        write_mappings(pid, self.host.euid, &linux.uid_mappings, &linux.gid_mappings)?;
+        if self.host.euid != 0 {
+            return Ok(());
+        }
+        for (resource, soft, hard) in &self.valid.rlimits {
+            let set = sys::limit_process(pid, *resource, *soft, *hard);
+            set.map_err(|source| PathError { doing: "set", path: "process.rlimits".into(), source })?;
+        }
+        Ok(())
+    }
+
+    /// `prestart` and `createRuntime` in the runtime's namespaces, then `createContainer` in the container's.
+    fn run_create_hooks(&self, site: &mut Site, state: &State) -> Result<()> {
+        let Some(hooks) = &self.valid.config.hooks else { return Ok(()) };
+        site.hooked = true;
+        let session = site.session()?;
+        let config = self.valid.config;
+        let json = hook_state(state, config, Status::Creating, Some(session.pid));
+        let place = Place::Runtime { cwd: &self.bundle.dir };
+        run_hooks(&hooks.prestart, &FieldPath::new("hooks.prestart"), &json, &place)?;
+        run_hooks(&hooks.create_runtime, &FieldPath::new("hooks.createRuntime"), &json, &place)?;
+        self.run_container_hooks(hooks, session, state)
+    }
+
+    fn run_container_hooks(&self, hooks: &Hooks, session: &Session, state: &State) -> Result<()> {
+        if hooks.create_container.is_empty() {
+            return Ok(());
+        }
+        let inside = pid_inside(session.pid);
+        let json = hook_state(state, self.valid.config, Status::Creating, Some(inside));
+        let namespaces = self.valid.namespaces.iter().map(|(kind, _)| clone_flag(kind)).fold(0, |a, b| a | b);
+        let place =
+            Place::Container { pidfd: session.pidfd.as_fd(), namespaces, cwd: Some(&self.bundle.dir) };
+        let at = FieldPath::new("hooks.createContainer");
+        Ok(run_hooks(&hooks.create_container, &at, &json, &place)?)
+    }
+}
+
+fn stat_path(pid: i32) -> PathBuf {
+    PathBuf::from(format!("/proc/{pid}/stat"))
+}
+
+pub(super) fn write_oom_score(pid: i32, score: i32) -> Result<()> {
+    let path = PathBuf::from(format!("/proc/{pid}/oom_score_adj"));
+    let written = std::fs::write(&path, score.to_string());
+    Ok(written.map_err(PathError::doing("process.oomScoreAdj: write", &path))?)
+}

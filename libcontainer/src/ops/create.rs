@@ -1,0 +1,49 @@
+//! `create`.
+
+use super::build::{Built, build};
+use super::options::CreateOptions;
+use crate::error::Result;
+use crate::launch::send_pidfd;
+use crate::state::{Store, pidfile};
+
+/// Creates a container, up to the point where its program waits for [`super::start`].
+///
+/// # Errors
+///
+/// If any property of the configuration cannot be applied; then nothing of the container is left.
+pub fn create(store: &Store, options: &CreateOptions) -> Result<()> {
+    let built = build(store, options, true)?;
+    announce(built, options, |built| built.site.session()?.go()).map(drop)
+}
+
+/// Tells whoever asked that the container is there, and takes the last step; or undoes all of it.
+pub(super) fn announce<T>(
+    mut built: Built,
+    options: &CreateOptions,
+    last: impl FnOnce(&mut Built) -> Result<T>,
+) -> Result<(Built, T)> {
+    let announced = write_files(&mut built, options).and_then(|()| last(&mut built));
+    match announced {
+        Ok(value) => Ok((built, value)),
+        Err(error) => {
+            let error = super::build::explain_oom(error, &built.site.cgroup);
+            if let Some(path) = &options.pid_file {
+                // It names a process that is about to end.
+                let _ = std::fs::remove_file(path);
+            }
+            built.site.clear(&built.config, &built.state);
+            Err(error)
+        }
+    }
+}
+
+fn write_files(built: &mut Built, options: &CreateOptions) -> Result<()> {
+    let session = built.site.session()?;
+    if let Some(path) = &options.pidfd_socket {
+        send_pidfd(path, &session.pidfd)?;
+    }
+    if let Some(path) = &options.pid_file {
+        pidfile::write(path, session.pid)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,183 @@
+//! `exec`.
+
+use std::fs;
+use std::os::fd::OwnedFd;
+
+use super::build::{compile_filter, explain_oom, write_oom_score};
+use super::load;
+use super::options::{ExecFlags, ExecOptions, ExecProcess};
+use crate::cgroup::Cgroup;
+use crate::config::{Config, Process, User};
+use crate::error::{ConfigError, Error, FieldPath, PathError, Problem, Result, SyscallError};
+use crate::host::HostFacts;
+use crate::launch::{
+    Event, ForegroundSignals, LaunchError, Session, Sources, connect_path, prepare, send_pidfd,
+    wait_foreground,
+};
+use crate::plan::{Arena, JoinRequest, compile_exec};
+use crate::state::{Operation, State, StateError, Status, Store, lifecycle, pidfile};
+use crate::validate::{validate, validate_process};
+
+/// Starts another process in a container, waits for it unless detached, and returns its exit code.
+///
+/// # Errors
+///
+/// If the container does not run, or the process cannot be made as asked. The pid file is written only once the
+/// program runs.
+pub fn exec(store: &Store, options: &ExecOptions) -> Result<i32> {
+    let (entry, state) = load(store, &options.id)?;
+    let status = lifecycle::status(&state, &entry)?;
+    let operation = if options.ignore_paused { Operation::ExecPaused } else { Operation::Exec };
+    lifecycle::check(operation, &options.id, status)?;
+    let mut config = Config::from_slice(&entry.read_config()?)?;
+    config.process = Some(wanted_process(&config, &options.process)?);
+
+    let signals = if options.detach { None } else { Some(ForegroundSignals::block()?) };
+    let (mut session, cgroup) = join(&state, &config, options)?;
+    if let Err(error) = follow(&mut session, &config, options) {
+        session.kill();
+        return Err(explain_oom(error, &cgroup));
+    }
+    match signals {
+        Some(signals) => Ok(wait_foreground(&signals, session.pid, &session.pidfd)?.code()),
+        None => Ok(0),
+    }
+}
+
+/// The process, from a file or from flags on top of the container's own.
+fn wanted_process(config: &Config, wanted: &ExecProcess) -> Result<Process> {
+    match wanted {
+        ExecProcess::File(path) => {
+            let bytes = fs::read(path).map_err(PathError::doing("--process: open", path))?;
+            Ok(crate::config::from_slice(&bytes)?)
+        }
+        ExecProcess::Flags(flags) => changed(config, flags),
+    }
+}
+
+fn changed(config: &Config, flags: &ExecFlags) -> Result<Process> {
+    let mut process =
+        config.process.clone().unwrap_or_else(|| Process { cwd: "/".into(), ..Process::default() });
+    process.args.clone_from(&flags.args);
+    process.env.extend(flags.env.iter().cloned());
+    process.terminal = flags.terminal;
+    process.console_size = None;
+    if let Some(cwd) = &flags.cwd {
+        process.cwd.clone_from(cwd);
+    }
+    if let Some(user) = &flags.user {
+        process.user = User { umask: process.user.umask, ..parse_user(user)? };
+    }
+    process.user.additional_gids.extend(&flags.additional_gids);
+    process.no_new_privileges |= flags.no_new_privs;
+    if flags.apparmor.is_some() {
+        process.apparmor_profile.clone_from(&flags.apparmor);
+    }
+    if flags.process_label.is_some() {
+        process.selinux_label.clone_from(&flags.process_label);
+    }
+    let capabilities = process.capabilities.get_or_insert_default();
+    // Never inheritable: a file's inheritable bits would turn them into permitted ones (CVE-2022-29162).
+    for set in [&mut capabilities.bounding, &mut capabilities.effective, &mut capabilities.permitted] {
+        set.extend(flags.caps.iter().cloned());
+    }
+    Ok(process)
+}
+
+/// `UID[:GID]` in numbers; names are never looked up (CVE-2016-3697).
+fn parse_user(text: &str) -> Result<User> {
+    let (uid, gid) = text.split_once(':').unwrap_or((text, "0"));
+    match (uid.parse(), gid.parse()) {
+        (Ok(uid), Ok(gid)) => Ok(User { uid, gid, ..User::default() }),
+        _ => {
+            let expected = "<uid>[:<gid>] in numbers";
+            let problem = Problem::Malformed { value: text.to_owned(), expected };
+            Err(ConfigError::new(FieldPath::new("process.user"), problem).into())
+        }
+    }
+}
+
+/// Clones the process into the container's cgroup and namespaces.
+fn join(state: &State, config: &Config, options: &ExecOptions) -> Result<(Session, Cgroup)> {
+    if !options.cgroup.is_empty() {
+        return Err(Error::Unsupported { what: "exec --cgroup" });
+    }
+    let valid = validate(config)?;
+    let process = config.process.as_ref().ok_or(LaunchError::Protocol { verb: "no process" })?;
+    let process = validate_process(process, &FieldPath::new("process"))?;
+    for warning in &process.warnings {
+        log::warn!("{warning}");
+    }
+    let host = HostFacts::probe()?;
+    let filter = compile_filter(config, Some(process.process))?;
+    let console = connect_console(options, process.process)?;
+    let cgroup = Cgroup::from_saved(&state.cgroup);
+    let cgroups = cgroup.join_fds(true)?;
+    let arena = Arena::new();
+    let request = JoinRequest {
+        namespaces: &valid.namespaces,
+        process: &process,
+        path: None,
+        id: &state.id,
+        host: &host,
+        cgroup_files: cgroups.len(),
+        filter: filter.as_ref(),
+        console: console.is_some(),
+        stdio: false,
+        no_new_keyring: false,
+        preserve_fds: options.preserve_fds,
+        extra_env: &[],
+    };
+    let compiled = compile_exec(&arena, &request);
+    let container = Some(open_container(state)?);
+    let sources = Sources { cgroups, console, container, ..Sources::default() };
+    let prepared = prepare(&compiled.demands, sources)?;
+    let program = process.process.args.first().cloned().unwrap_or_default();
+    let session = Session::spawn(compiled, prepared, &cgroup, options.preserve_fds, program)?;
+    Ok((session, cgroup))
+}
+
+fn connect_console(options: &ExecOptions, process: &Process) -> Result<Option<OwnedFd>> {
+    match (&options.console_socket, process.terminal) {
+        (Some(path), true) => Ok(Some(connect_path(path)?)),
+        (_, false) => Ok(None),
+        (None, true) => {
+            let why = "a terminal needs --console-socket";
+            let path = FieldPath::new("process.terminal");
+            Err(ConfigError::new(path, Problem::Unsupported { why }).into())
+        }
+    }
+}
+
+/// A pidfd of the container's first process.
+pub(super) fn open_container(state: &State) -> Result<OwnedFd> {
+    let gone = || StateError::NotRunning { id: state.id.clone(), status: Status::Stopped };
+    let process = state.init().ok_or_else(gone)?;
+    let opened = process.open().map_err(SyscallError::calling("pidfd_open"))?;
+    Ok(opened.ok_or_else(gone)?)
+}
+
+/// Talks to the child until its program runs.
+fn follow(session: &mut Session, config: &Config, options: &ExecOptions) -> Result<()> {
+    let score = config.process.as_ref().and_then(|p| p.oom_score_adj);
+    if let Some(score) = score {
+        write_oom_score(session.pid, score)?;
+    }
+    match session.next()? {
+        Event::Ready => {}
+        _ => return Err(LaunchError::Protocol { verb: "reached" }.into()),
+    }
+    // The first word stands for the state of a container, which a process that joins does not have.
+    session.start()?;
+    match session.next()? {
+        Event::Running => {}
+        _ => return Err(LaunchError::Protocol { verb: "ready" }.into()),
+    }
+    if let Some(path) = &options.pidfd_socket {
+        send_pidfd(path, &session.pidfd)?;
+    }
+    if let Some(path) = &options.pid_file {
+        pidfile::write(path, session.pid)?;
+    }
+    Ok(())
+}

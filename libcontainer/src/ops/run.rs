@@ -1,0 +1,66 @@
+//! `run`.
+
+use std::os::fd::AsFd;
+
+use super::build::{Built, build, run_poststop};
+use super::create::announce;
+use super::options::RunOptions;
+use super::start::poststart;
+use super::start_hooks;
+use crate::error::{ConfigError, FieldPath, Problem, Result, SyscallError};
+use crate::launch::{Event, ForegroundSignals, LaunchError, wait_foreground};
+use crate::state::Store;
+
+/// Creates and starts a container, waits for it unless detached, and returns its exit code.
+///
+/// # Errors
+///
+/// As [`super::create`] and [`super::start`]; nothing of the container is left then.
+pub fn run(store: &Store, options: &RunOptions) -> Result<i32> {
+    if options.detach {
+        let built = build(store, &options.create, false)?;
+        announce(built, &options.create, begin)?;
+        return Ok(0);
+    }
+    if !options.no_subreaper {
+        let adopted = nix::sys::prctl::set_child_subreaper(true);
+        adopted.map_err(SyscallError::calling("prctl(PR_SET_CHILD_SUBREAPER)"))?;
+    }
+    let signals = ForegroundSignals::block()?;
+    let built = build(store, &options.create, false)?;
+    let (built, ()) = announce(built, &options.create, begin)?;
+    attend(built, &signals, options.keep)
+}
+
+/// Lets the program run, with the hooks on either side of that.
+fn begin(built: &mut Built) -> Result<()> {
+    if built.config.process.is_none() {
+        let why = "to start a container";
+        return Err(ConfigError::new(FieldPath::new("process"), Problem::Missing { why }).into());
+    }
+    let session = built.site.session.as_mut();
+    let session = session.ok_or(LaunchError::Protocol { verb: "no process" })?;
+    start_hooks::run(&built.state, &built.config, &session.pidfd)?;
+    session.start()?;
+    match session.next()? {
+        Event::Running => {}
+        _ => return Err(LaunchError::Protocol { verb: "reached" }.into()),
+    }
+    poststart(&built.state, &built.config, session.pid)
+}
+
+/// Waits for the end, and tidies up.
+fn attend(mut built: Built, signals: &ForegroundSignals, keep: bool) -> Result<i32> {
+    let session = built.site.session()?;
+    let (pid, pidfd) = (session.pid, session.pidfd.as_fd().try_clone_to_owned());
+    let pidfd = pidfd.map_err(SyscallError::calling("dup"))?;
+    let death = wait_foreground(signals, pid, &pidfd)?;
+    if !keep {
+        // Without a pid namespace of its own, the container may have left processes behind.
+        built.site.cgroup.kill_all(libc::SIGKILL)?;
+        built.site.cgroup.destroy()?;
+        built.site.entry.remove()?;
+        run_poststop(&built.config, &built.state);
+    }
+    Ok(death.code())
+}

@@ -1,0 +1,64 @@
+//! `start`.
+
+use rustix::fs::{AtFlags, unlinkat};
+
+use super::report::hook_state;
+use super::{delete, load, start_hooks};
+use crate::config::Config;
+use crate::error::{ConfigError, Error, FieldPath, PathError, Problem, Result, SyscallError};
+use crate::hooks::{Place, run_hooks};
+use crate::launch::{Event, Session, knock};
+use crate::state::{Entry, Operation, START_SOCKET, State, StateError, Status, Store, lifecycle};
+
+/// Lets the program of a created container begin.
+///
+/// # Errors
+///
+/// If the container is not `created`, or if a hook or the program itself fails; in the latter case the container is
+/// stopped and removed (runtime.md#lifecycle, steps 7 to 9).
+pub fn start(store: &Store, id: &str) -> Result<()> {
+    let (entry, _) = load(store, id)?;
+    let _lock = entry.lock()?;
+    let state = entry.read_state()?;
+    let status = lifecycle::status(&state, &entry)?;
+    lifecycle::check(Operation::Start, id, status)?;
+    let config = Config::from_slice(&entry.read_config()?)?;
+    if config.process.is_none() {
+        let why = "to start a container";
+        return Err(ConfigError::new(FieldPath::new("process"), Problem::Missing { why }).into());
+    }
+    begin(&entry, &state, &config).inspect_err(|_| remove(&entry, &state))
+}
+
+fn begin(entry: &Entry, state: &State, config: &Config) -> Result<()> {
+    let gone = || Error::from(StateError::NotRunning { id: state.id.clone(), status: Status::Stopped });
+    let process = state.init().ok_or_else(gone)?;
+    let pidfd = process.open().map_err(SyscallError::calling("pidfd_open"))?.ok_or_else(gone)?;
+    let socket = knock(entry)?;
+    start_hooks::run(state, config, &pidfd)?;
+    let program = config.process.as_ref().and_then(|p| p.args.first()).cloned().unwrap_or_default();
+    let mut session = Session::resume(socket, process.pid, pidfd, program);
+    session.start()?;
+    match session.next()? {
+        Event::Running => {}
+        _ => return Err(crate::launch::LaunchError::Protocol { verb: "reached" }.into()),
+    }
+    let removed = unlinkat(entry.dir(), START_SOCKET, AtFlags::empty());
+    removed.map_err(PathError::doing("remove", &entry.path().join(START_SOCKET)))?;
+    poststart(state, config, process.pid)
+}
+
+/// `poststart` hooks; since version 1.3 of the specification a failure is an error.
+pub(super) fn poststart(state: &State, config: &Config, pid: i32) -> Result<()> {
+    let Some(hooks) = config.hooks.as_ref().filter(|h| !h.poststart.is_empty()) else { return Ok(()) };
+    let json = hook_state(state, config, Status::Running, Some(pid));
+    let place = Place::Runtime { cwd: &state.bundle };
+    Ok(run_hooks(&hooks.poststart, &FieldPath::new("hooks.poststart"), &json, &place)?)
+}
+
+/// Stops and removes a container that could not be started.
+fn remove(entry: &Entry, state: &State) {
+    if let Err(e) = delete::destroy(entry, state, Status::Running) {
+        log::warn!("cannot remove container {}: {e}", state.id);
+    }
+}

@@ -1,0 +1,357 @@
+//! `mounts` → operations.
+
+use std::path::{Path, PathBuf};
+
+use corten_init::{Attrs, BindFrom, Guard, MountOp, Node, Op, Param, Source};
+
+use super::mount_options::{Effect, effect};
+use super::{Builder, Demand, Origin, Request};
+use crate::cgroup::{Hierarchy, Layout};
+use crate::config::{Mount, NamespaceKind};
+use crate::error::{ConfigError, FieldPath, Problem};
+
+const RDONLY: u64 = 1;
+const NOSUID_NODEV_NOEXEC: u64 = 0x2 | 0x4 | 0x8;
+
+/// What may be mounted below `/proc`: files that lxcfs replaces, and two harmless switches. Everything else there
+/// would let an image forge what the runtime reads or writes (CVE-2019-16884).
+const ALLOWED_IN_PROC: [&str; 11] = [
+    "proc/cpuinfo",
+    "proc/diskstats",
+    "proc/meminfo",
+    "proc/stat",
+    "proc/swaps",
+    "proc/uptime",
+    "proc/loadavg",
+    "proc/slabinfo",
+    "proc/sys/kernel/ns_last_pid",
+    "proc/sys/crypto/fips_enabled",
+    "proc/net/dev",
+];
+
+/// The options of one mount, sorted by what they do; of contradicting ones the last has won.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Options<'o> {
+    attrs: Attrs,
+    recursive: Attrs,
+    propagation: u32,
+    bind: Option<bool>,
+    remount: bool,
+    superblock: Vec<&'static str>,
+    data: Vec<&'o str>,
+}
+
+impl<'o> Options<'o> {
+    pub fn of(mount: &'o Mount) -> Options<'o> {
+        let mut all = Options::default();
+        for option in &mount.options {
+            all.add(option);
+        }
+        all
+    }
+
+    fn add(&mut self, option: &'o str) {
+        match effect(option) {
+            Some(Effect::Attr { set, clear, superblock }) => {
+                change(&mut self.attrs, set, clear);
+                if let Some(flag) = superblock {
+                    self.superblock.retain(|f| *f != "ro" && *f != "rw");
+                    self.superblock.push(flag);
+                }
+            }
+            Some(Effect::Recursive { set, clear }) => change(&mut self.recursive, set, clear),
+            Some(Effect::Propagation(flags)) => self.propagation = flags,
+            Some(Effect::Bind { recursive }) => self.bind = Some(recursive || self.bind == Some(true)),
+            Some(Effect::Remount) => self.remount = true,
+            Some(Effect::Superblock(flag)) => self.superblock.push(flag),
+            // Validation has refused what is not supported.
+            Some(Effect::Nothing | Effect::IdMap { .. } | Effect::CopyUp) => {}
+            // The kernel splits its data at commas; so one option may be several.
+            None => self.data.extend(option.split(',').filter(|o| !o.is_empty())),
+        }
+    }
+
+    pub fn is_bind(&self) -> bool {
+        self.bind.is_some()
+    }
+
+    fn read_only(&self) -> bool {
+        self.attrs.set & RDONLY != 0
+    }
+}
+
+/// A later option undoes an earlier one. The access time modes are one field of several bits, all of which have to be
+/// cleared when one is set.
+fn change(attrs: &mut Attrs, set: u64, clear: u64) {
+    const ATIME: u64 = 0x70;
+    attrs.set = (attrs.set & !clear) | set;
+    attrs.clear = (attrs.clear & !(set & !ATIME)) | clear;
+}
+
+/// A path inside, without leading slash, `.` and `..`: what stays after taking `..` by the letter, as runc does.
+#[must_use]
+pub fn clean(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            name => parts.push(name),
+        }
+    }
+    parts.join("/")
+}
+
+/// Lowers every mount, in order.
+pub(super) fn lower_mounts(b: &mut Builder<'_>, r: &Request<'_>) -> Result<(), ConfigError> {
+    for (i, mount) in r.valid.config.mounts.iter().enumerate() {
+        let at = FieldPath::new("mounts").index(i);
+        let target = clean(&mount.destination);
+        if target.is_empty() {
+            let value = mount.destination.clone();
+            let expected = "a path below the root of the container; the root itself is root.path";
+            return Err(ConfigError::new(at.field("destination"), Problem::Malformed { value, expected }));
+        }
+        let options = Options::of(mount);
+        let one = One { i, mount, target, options };
+        match (one.options.bind, mount.kind.as_deref()) {
+            _ if one.options.remount => remount(b, &one),
+            (Some(recursive), _) => bind(b, r, &one, recursive)?,
+            (None, Some("cgroup" | "cgroup2")) => cgroup(b, r, &one),
+            (None, _) => filesystem(b, &one)?,
+        }
+    }
+    Ok(())
+}
+
+/// One element of `mounts`.
+struct One<'c> {
+    i: usize,
+    mount: &'c Mount,
+    target: String,
+    options: Options<'c>,
+}
+
+impl One<'_> {
+    fn origin(&self) -> Origin {
+        Origin::Mount(self.i, self.mount.destination.clone())
+    }
+
+    fn guard(&self) -> Guard {
+        if ALLOWED_IN_PROC.contains(&self.target.as_str()) {
+            Guard::AllowedInProc
+        } else {
+            Guard::OutsideProc
+        }
+    }
+}
+
+fn push<'a>(b: &mut Builder<'a>, one: &One<'_>, source: Source<'a>, guard: Guard) {
+    let attrs = one.options.attrs;
+    let op = MountOp {
+        source,
+        target: b.arena.cstr(&one.target),
+        attrs,
+        recursive: one.options.recursive,
+        propagation: one.options.propagation,
+        guard,
+    };
+    b.push(Op::Mount(b.arena.value(op)), one.origin());
+}
+
+fn filesystem(b: &mut Builder<'_>, one: &One<'_>) -> Result<(), ConfigError> {
+    let Some(kind) = one.mount.kind.as_deref().filter(|k| !k.is_empty()) else {
+        let at = FieldPath::new("mounts").index(one.i).field("type");
+        let why = "(or the option bind or rbind)";
+        return Err(ConfigError::new(at, Problem::Missing { why }));
+    };
+    let is_tmpfs = kind == "tmpfs";
+    // Device nodes are still to be made in there; it becomes read-only after that.
+    let late_read_only = is_tmpfs && one.target == "dev" && one.options.read_only();
+    let mut params = Vec::new();
+    if let Some(source) = one.mount.source.as_deref().filter(|s| !s.is_empty()) {
+        params.push(Param { key: c"source", value: Some(b.arena.cstr(source)) });
+    }
+    params.extend(superblock_params(b, &one.options, late_read_only));
+    params.extend(one.options.data.iter().map(|data| param(b, data)));
+    let inherit_mode = is_tmpfs && !one.options.data.iter().any(|d| d.starts_with("mode="));
+    let guard = if matches!(kind, "proc" | "sysfs") { Guard::RealDirectory } else { one.guard() };
+    let fstype = b.arena.cstr(kind);
+    let source = Source::Filesystem { fstype, params: b.arena.slice(&params), inherit_mode, otherwise: None };
+    if late_read_only {
+        let attrs = Attrs { set: one.options.attrs.set & !RDONLY, ..one.options.attrs };
+        let (recursive, propagation) = (one.options.recursive, one.options.propagation);
+        let op = MountOp { source, target: c"dev", attrs, recursive, propagation, guard };
+        b.push(Op::Mount(b.arena.value(op)), one.origin());
+        b.read_only_later.push((c"dev", one.origin()));
+    } else {
+        push(b, one, source, guard);
+    }
+    Ok(())
+}
+
+fn superblock_params<'a>(b: &Builder<'a>, options: &Options<'_>, skip_ro: bool) -> Vec<Param<'a>> {
+    let wanted = options.superblock.iter().filter(|f| **f != "rw" && !(skip_ro && **f == "ro"));
+    wanted.map(|flag| Param { key: b.arena.cstr(*flag), value: None }).collect()
+}
+
+fn param<'a>(b: &Builder<'a>, data: &str) -> Param<'a> {
+    match data.split_once('=') {
+        Some((key, value)) => Param { key: b.arena.cstr(key), value: Some(b.arena.cstr(value)) },
+        None => Param { key: b.arena.cstr(data), value: None },
+    }
+}
+
+fn bind(b: &mut Builder<'_>, r: &Request<'_>, one: &One<'_>, recursive: bool) -> Result<(), ConfigError> {
+    let at = FieldPath::new("mounts").index(one.i);
+    let Some(source) = one.mount.source.as_deref().filter(|s| !s.is_empty()) else {
+        return Err(ConfigError::new(at.field("source"), Problem::Missing { why: "for a bind mount" }));
+    };
+    if let Some(data) = one.options.data.first() {
+        let value = (*data).to_owned();
+        let expected = "an option of a bind mount (data for a filesystem would be ignored)";
+        return Err(ConfigError::new(at.field("options"), Problem::Malformed { value, expected }));
+    }
+    let path = r.bundle.join(source);
+    let from = if r.opens_sources_for_child() {
+        BindFrom::Slot(b.demand(Demand::BindSource { mount: one.i, path, recursive }))
+    } else {
+        BindFrom::Path(b.path(&path))
+    };
+    let guard = if one.target == "proc" { Guard::ProcOnly } else { one.guard() };
+    push(b, one, Source::Bind { from, recursive }, guard);
+    Ok(())
+}
+
+fn remount(b: &mut Builder<'_>, one: &One<'_>) {
+    let reconfigure = one.options.bind.is_none();
+    let mut params = superblock_params(b, &one.options, false);
+    params.extend(one.options.data.iter().map(|data| param(b, data)));
+    let params = b.arena.slice(&params);
+    push(b, one, Source::Remount { params, reconfigure }, one.guard());
+}
+
+/// `type: cgroup`: the whole of what `/sys/fs/cgroup` is expected to be, on either version.
+fn cgroup(b: &mut Builder<'_>, r: &Request<'_>, one: &One<'_>) {
+    match &r.host.layout {
+        Layout::Legacy { hierarchies, .. } => legacy_cgroups(b, r, one, hierarchies),
+        Layout::None | Layout::Unified { .. } => {
+            let own = r.cgroup_dirs.iter().find(|(controllers, _)| controllers.is_empty());
+            let otherwise = own.map(|(_, path)| b.path(path));
+            let params = [Param { key: c"source", value: Some(c"cgroup") }];
+            let params = b.arena.slice(&params);
+            let source = Source::Filesystem { fstype: c"cgroup2", params, inherit_mode: false, otherwise };
+            push(b, one, source, one.guard());
+        }
+    }
+}
+
+/// A tmpfs with a mount for each hierarchy, and links for the controllers that share one.
+fn legacy_cgroups(b: &mut Builder<'_>, r: &Request<'_>, one: &One<'_>, hierarchies: &[Hierarchy]) {
+    let params =
+        [Param { key: c"source", value: Some(c"tmpfs") }, Param { key: c"mode", value: Some(c"755") }];
+    let params = b.arena.slice(&params);
+    let source = Source::Filesystem { fstype: c"tmpfs", params, inherit_mode: false, otherwise: None };
+    let attrs = Attrs { set: NOSUID_NODEV_NOEXEC, clear: 0 };
+    let (target, propagation) = (b.arena.cstr(&one.target), one.options.propagation);
+    let op = MountOp {
+        source,
+        target,
+        attrs,
+        recursive: Attrs::default(),
+        propagation,
+        guard: Guard::OutsideProc,
+    };
+    b.push(Op::Mount(b.arena.value(op)), one.origin());
+    let mut links = Vec::new();
+    for hierarchy in hierarchies {
+        let Some(name) = hierarchy.mount.file_name().and_then(|n| n.to_str()) else { continue };
+        let source = legacy_source(b, r, hierarchy);
+        let target = b.arena.cstr(&format!("{}/{name}", one.target));
+        let attrs =
+            Attrs { set: one.options.attrs.set | NOSUID_NODEV_NOEXEC, clear: one.options.attrs.clear };
+        let op = MountOp {
+            source,
+            target,
+            attrs,
+            recursive: Attrs::default(),
+            propagation,
+            guard: Guard::OutsideProc,
+        };
+        b.push(Op::Mount(b.arena.value(op)), one.origin());
+        let aliases = hierarchy.controllers.iter().filter(|c| *c != name && hierarchy.controllers.len() > 1);
+        links.extend(aliases.map(|alias| (alias.clone(), name.to_owned())));
+    }
+    link_controllers(b, one, &links);
+    if one.options.read_only() {
+        b.read_only_later.push((target, one.origin()));
+    }
+}
+
+fn link_controllers(b: &mut Builder<'_>, one: &One<'_>, links: &[(String, String)]) {
+    if links.is_empty() {
+        return;
+    }
+    let node = |(name, to): &(String, String)| Node::Link {
+        name: b.arena.cstr(name),
+        target: b.arena.cstr(to),
+        only_if: None,
+    };
+    let nodes: Vec<Node<'_>> = links.iter().map(node).collect();
+    let op = Op::Nodes { dir: b.arena.cstr(&one.target), nodes: b.arena.slice(&nodes) };
+    b.push(op, one.origin());
+}
+
+fn legacy_source<'a>(b: &Builder<'a>, r: &Request<'_>, hierarchy: &Hierarchy) -> Source<'a> {
+    let mine = |(controllers, _): &&(String, PathBuf)| {
+        controllers.split(',').eq(hierarchy.controllers.iter().map(String::as_str))
+    };
+    let own = r.cgroup_dirs.iter().find(mine).map(|(_, path)| path.as_path());
+    if !r.valid.namespaces.has(NamespaceKind::Cgroup) {
+        let from = BindFrom::Path(b.path(own.unwrap_or(&hierarchy.mount)));
+        return Source::Bind { from, recursive: false };
+    }
+    let mut params = vec![Param { key: c"source", value: Some(c"cgroup") }];
+    params.extend(hierarchy.controllers.iter().map(|c| param(b, c)));
+    let otherwise = own.map(|path: &Path| b.path(path));
+    Source::Filesystem { fstype: c"cgroup", params: b.arena.slice(&params), inherit_mode: false, otherwise }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(list: &[&str]) -> Mount {
+        Mount { options: list.iter().map(|o| (*o).to_owned()).collect(), ..Mount::default() }
+    }
+
+    #[test]
+    fn the_last_of_contradicting_options_wins() {
+        let (a, b) = (options(&["ro", "rw"]), options(&["rw", "ro"]));
+        assert_eq!(Options::of(&a).attrs, Attrs { set: 0, clear: 1 });
+        assert_eq!(Options::of(&b).attrs, Attrs { set: 1, clear: 0 });
+        assert_eq!(Options::of(&a).superblock, ["rw"]);
+    }
+
+    #[test]
+    fn an_atime_mode_replaces_another() {
+        let mount = options(&["noatime", "strictatime"]);
+        assert_eq!(Options::of(&mount).attrs, Attrs { set: 0x20, clear: 0x70 });
+    }
+
+    #[test]
+    fn unknown_options_are_data_split_at_commas() {
+        let mount = options(&["size=64k,mode=700", "nosuid"]);
+        let lowered = Options::of(&mount);
+        assert_eq!(lowered.data, ["size=64k", "mode=700"]);
+        assert_eq!(lowered.attrs.set, 2);
+    }
+
+    #[test]
+    fn paths_are_cleaned_by_the_letter() {
+        assert_eq!(clean("/a/./b//../c/"), "a/c");
+        assert_eq!(clean("/../../x"), "x");
+        assert_eq!(clean("relative"), "relative");
+        assert_eq!(clean("/"), "");
+    }
+}

@@ -1,0 +1,127 @@
+//! How many processes it takes, and which of them enters or makes which namespace: a pure function over the
+//! namespaces and who the runtime is.
+
+use crate::config::NamespaceKind;
+use crate::validate::Namespaces;
+
+/// What has to be done about namespaces before the container's process carries out the rest.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Stages {
+    /// Whether an intermediate process has to do the joining.
+    pub usher: bool,
+    /// Namespaces to join, in order.
+    pub joins: Vec<NamespaceKind>,
+    /// `CLONE_NEW*` of the container's process.
+    pub clone_flags: u64,
+    /// Whether the parent has to write id mappings.
+    pub mappings: bool,
+    /// Whether the process is to become id 0 of a user namespace.
+    pub become_root: bool,
+    /// Whether the cgroup namespace is unshared later, when the process is in its cgroup.
+    pub unshare_cgroup: bool,
+}
+
+/// The kernel's number of a kind of namespace.
+#[must_use]
+pub fn clone_flag(kind: NamespaceKind) -> u32 {
+    match kind {
+        NamespaceKind::User => 0x1000_0000,
+        NamespaceKind::Pid => 0x2000_0000,
+        NamespaceKind::Network => 0x4000_0000,
+        NamespaceKind::Mount => 0x0002_0000,
+        NamespaceKind::Ipc => 0x0800_0000,
+        NamespaceKind::Uts => 0x0400_0000,
+        NamespaceKind::Cgroup => 0x0200_0000,
+        NamespaceKind::Time => 0x0000_0080,
+    }
+}
+
+/// In this order: the ones that a privileged runtime may enter although another user namespace owns the rest, and the
+/// mount namespace after those, because it takes the runtime's paths away. The user namespace comes when the others
+/// that fail without it have been put off; see the usher.
+const JOIN_ORDER: [NamespaceKind; 8] = [
+    NamespaceKind::Network,
+    NamespaceKind::Ipc,
+    NamespaceKind::Uts,
+    NamespaceKind::Cgroup,
+    NamespaceKind::Pid,
+    NamespaceKind::Time,
+    NamespaceKind::User,
+    NamespaceKind::Mount,
+];
+
+/// Decides the stages.
+#[must_use]
+pub fn stages(namespaces: &Namespaces<'_>) -> Stages {
+    use NamespaceKind::{Cgroup, Pid, Time, User};
+    let joins: Vec<NamespaceKind> =
+        JOIN_ORDER.into_iter().filter(|kind| namespaces.joins(*kind).is_some()).collect();
+    let creates = namespaces.iter().filter(|(kind, path)| path.is_none() && *kind != Cgroup);
+    let clone_flags = creates.map(|(kind, _)| u64::from(clone_flag(kind))).fold(0, |all, flag| all | flag);
+    let new_user = namespaces.creates(User);
+    // Entering a pid or time namespace only affects children. What is made has to belong to the user namespace that is
+    // entered; and what is entered may belong to the one that is left.
+    let usher = joins.iter().any(|kind| matches!(kind, Pid | Time | User)) || (new_user && !joins.is_empty());
+    Stages {
+        usher,
+        joins,
+        clone_flags,
+        mappings: new_user,
+        become_root: new_user || namespaces.joins(User).is_some(),
+        unshare_cgroup: namespaces.creates(Cgroup),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: [NamespaceKind; 8] = JOIN_ORDER;
+
+    /// Every way to leave out, create or join each of the eight kinds: 3^8.
+    fn every_combination() -> impl Iterator<Item = Vec<(NamespaceKind, Option<&'static str>)>> {
+        (0..3usize.pow(8)).map(|n| {
+            let choice = |i: usize| n / 3usize.pow(u32::try_from(i).unwrap()) % 3;
+            let entry = |(i, kind): (usize, &NamespaceKind)| match choice(i) {
+                0 => None,
+                1 => Some((*kind, None)),
+                _ => Some((*kind, Some("/ns"))),
+            };
+            ALL.iter().enumerate().filter_map(entry).collect()
+        })
+    }
+
+    #[test]
+    fn every_namespace_is_made_or_entered_exactly_once() {
+        for entries in every_combination() {
+            let stages = stages(&Namespaces::new(entries.clone()));
+            for (kind, path) in &entries {
+                let made = stages.clone_flags & u64::from(clone_flag(*kind)) != 0
+                    || (*kind == NamespaceKind::Cgroup && stages.unshare_cgroup);
+                let entered = stages.joins.iter().filter(|k| *k == kind).count();
+                assert_eq!((made, entered), (path.is_none(), usize::from(path.is_some())), "{entries:?}");
+            }
+            let flags: u64 = ALL.iter().map(|k| u64::from(clone_flag(*k))).sum();
+            assert_eq!(stages.clone_flags & !flags, 0);
+        }
+    }
+
+    #[test]
+    fn an_usher_exactly_where_the_kernel_demands_one() {
+        use NamespaceKind::{Pid, Time, User};
+        for entries in every_combination() {
+            let spaces = Namespaces::new(entries.clone());
+            let demanded = [Pid, Time, User].iter().any(|k| spaces.joins(*k).is_some())
+                || (spaces.creates(User) && entries.iter().any(|(_, path)| path.is_some()));
+            assert_eq!(stages(&spaces).usher, demanded, "{entries:?}");
+        }
+    }
+
+    #[test]
+    fn the_cgroup_namespace_is_never_made_by_clone() {
+        for entries in every_combination() {
+            let stages = stages(&Namespaces::new(entries));
+            assert_eq!(stages.clone_flags & u64::from(clone_flag(NamespaceKind::Cgroup)), 0);
+        }
+    }
+}
