@@ -1,4 +1,6 @@
 //! corten, the command: reads arguments, calls the library, says what went wrong, and chooses the exit code.
+#![cfg_attr(not(test), no_main)]
+#![deny(unsafe_code)]
 
 mod args;
 mod commands;
@@ -7,26 +9,24 @@ mod help;
 mod logging;
 mod output;
 mod suggest;
-
-use std::process::ExitCode;
+mod sys;
 
 use args::Request;
 pub use failure::Failure;
 
-fn main() -> ExitCode {
+#[cfg_attr(test, allow(dead_code))]
+/// Carries out the command line and returns the exit code.
+fn run() -> u8 {
     let parsed = args::parse(std::env::args_os().skip(1), commands::GLOBAL_FLAGS, commands::COMMANDS);
     let logging = logging::init(&parsed.globals);
     let done = parsed.request.map_err(Failure::from).and_then(|request| {
         logging?;
         carry_out(request)
     });
-    match done {
-        Ok(code) => ExitCode::from(code),
-        Err(failure) => {
-            logging::report(&failure.to_string());
-            ExitCode::from(failure.exit_code())
-        }
-    }
+    done.unwrap_or_else(|failure| {
+        logging::report(&failure.to_string());
+        failure.exit_code()
+    })
 }
 
 fn carry_out(request: Request) -> Result<u8, Failure> {

@@ -292,3 +292,15 @@ fn a_reader_that_went_away_and_a_full_disk() {
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("no space left on device"));
 }
+
+#[test]
+fn closed_standard_streams_are_filled() {
+    // As an engine that closes what it does not need: the log must not get number 0, 1 or 2.
+    let scratch = Scratch::new();
+    let script = "exec 0<&- 1>&- 2>&-; \"$0\" --log \"$1\" --root \"$2\" state c1";
+    let (log, root) = (scratch.path("log"), scratch.path("root"));
+    let mut sh = Command::new("/bin/sh");
+    let status = sh.args(["-c", script, env!("CARGO_BIN_EXE_corten"), &log, &root]).status().unwrap();
+    assert_eq!(status.code(), Some(1));
+    assert_eq!(fs::read_to_string(&log).unwrap().lines().count(), 1, "only the log's own line");
+}
