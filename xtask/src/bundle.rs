@@ -175,3 +175,44 @@ fn has_interpreter(image: &[u8]) -> bool {
     let (Some(table), Some(count)) = (number(0x20, 8), number(0x38, 2)) else { return false };
     (0..count).any(|index| number(table + index * HEADER_SIZE, 4) == Some(PT_INTERP as usize))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(directory: &Path) -> Value {
+        let text = fs::read(directory.join("config.json")).expect("the bundle has a config.json");
+        serde_json::from_slice(&text).expect("config.json is JSON")
+    }
+
+    #[test]
+    fn a_rootless_hello_maps_the_user_at_hand() {
+        let directory = TempDir::new().expect("a temporary directory");
+        make("hello-rootless", directory.path(), &[], (1234, 56)).expect("the bundle is made");
+        let config = read(directory.path());
+        assert_eq!(config["linux"]["uidMappings"], json!([{"containerID": 0, "hostID": 1234, "size": 1}]));
+        assert_eq!(config["linux"]["gidMappings"], json!([{"containerID": 0, "hostID": 56, "size": 1}]));
+    }
+
+    #[test]
+    fn binds_of_what_the_host_lacks_are_left_out() {
+        let bind = |source: &str| json!({"destination": "/x", "type": "bind", "source": source});
+        let proc = json!({"destination": "/proc", "type": "proc", "source": "proc"});
+        let mut config = json!({"mounts": [bind("/"), bind("/no/such/directory"), proc]});
+        leave_out_absent_sources(&mut config);
+        assert_eq!(config, json!({"mounts": [bind("/"), proc]}));
+    }
+
+    #[test]
+    fn arguments_replace_those_of_the_bundle() {
+        let directory = TempDir::new().expect("a temporary directory");
+        make("hello", directory.path(), &["/bin/true".to_owned()], (0, 0)).expect("the bundle is made");
+        assert_eq!(read(directory.path())["process"]["args"], json!(["/bin/true"]));
+    }
+
+    #[test]
+    fn this_static_test_program_asks_for_no_dynamic_linker() {
+        let image = fs::read("/proc/self/exe").expect("this program can read itself");
+        assert!(!has_interpreter(&image));
+    }
+}

@@ -20,7 +20,8 @@ impl Cgroup {
     /// # Errors
     /// An existing cgroup with processes in it; one that is frozen, itself or by a parent; what the kernel said.
     pub fn create(paths: Paths) -> Result<Cgroup> {
-        let mut cgroup = Cgroup { kind: paths.kind, members: Vec::with_capacity(paths.places.len()) };
+        let mut cgroup =
+            Cgroup { kind: paths.kind, members: Vec::with_capacity(paths.places.len()), disabled: false };
         for place in paths.places {
             match make(&place) {
                 Ok(made) => {

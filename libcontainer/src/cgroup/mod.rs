@@ -44,6 +44,8 @@ type Result<T> = std::result::Result<T, Error>;
 pub struct Cgroup {
     kind: Kind,
     members: Vec<Member>,
+    /// There is none by the user's choice.
+    disabled: bool,
 }
 
 /// The container's directory in one hierarchy.
@@ -67,10 +69,11 @@ impl Member {
 }
 
 impl Cgroup {
-    /// No cgroup: the container stays where the runtime is (`--cgroup-manager disabled`).
+    /// No cgroup: the container stays where the runtime is (`--cgroup-manager disabled`). Device rules are
+    /// left out then, and limits are errors.
     #[must_use]
     pub fn none() -> Cgroup {
-        Cgroup { kind: Kind::Unified, members: Vec::new() }
+        Cgroup { kind: Kind::Unified, members: Vec::new(), disabled: true }
     }
 
     /// Whether there is no directory at all.

@@ -67,6 +67,6 @@ impl Cgroup {
             made: d.made,
         });
         let kind = if saved.unified { Kind::Unified } else { Kind::Legacy };
-        Cgroup { kind, members: members.collect() }
+        Cgroup { kind, members: members.collect(), disabled: saved.dirs.is_empty() }
     }
 }

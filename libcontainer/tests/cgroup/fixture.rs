@@ -101,7 +101,15 @@ pub fn on_every_layout(name: &'static str, test: fn(Fixture)) {
         Layout::None => println!("skipped on this machine's own layout: no cgroup file system"),
         layout => test(Fixture::new(layout, name)),
     }
-    // A thread can have a mount namespace of its own.
+    on_v2(name, test);
+}
+
+/// On pure version 2 only. A thread can have a mount namespace of its own.
+pub fn on_v2(name: &'static str, test: fn(Fixture)) {
+    if !nix::unistd::geteuid().is_root() {
+        println!("skipped: needs root");
+        return;
+    }
     let version_2 = move || {
         if let Err(reason) = mount_v2() {
             println!("skipped on version 2: {reason}");

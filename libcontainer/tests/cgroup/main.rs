@@ -2,6 +2,7 @@
 //!
 //! Needs root. A test that cannot run here prints why.
 
+mod delegation;
 mod fixture;
 mod life;
 mod limits;

@@ -5,6 +5,7 @@ mod report;
 mod stats;
 mod subject;
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -37,10 +38,12 @@ pub fn run(args: &[String]) -> Result<ExitCode> {
     // Built before the view changes: cargo wants nothing of it.
     let subjects = subject::find(&options.runtimes)?;
     options.view.enter()?;
+    let load = fs::read_to_string("/proc/loadavg").doing(|| "read the load".to_owned())?;
+    let load = load.split(' ').next().unwrap_or_default().to_owned();
     sys::become_subreaper().doing(|| "adopt orphans".to_owned())?;
     let directory = TempDir::below(Path::new("/run"))?;
     let lanes = measure(&subjects, &options, directory.path())?;
-    let report = Report::new(&subjects, &lanes, options.view, options.runs)?;
+    let report = Report::new(&subjects, &lanes, options.view, options.runs, load)?;
     if options.json {
         eprintln!("{}", report.table());
         println!("{}", report.json()?);

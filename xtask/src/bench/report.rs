@@ -18,6 +18,7 @@ pub struct Report {
     date: String,
     kernel: String,
     cpus: usize,
+    load_before: String,
     cgroup: &'static str,
     runs: usize,
     subjects: Vec<SubjectEntry>,
@@ -44,7 +45,13 @@ struct Entry {
 
 impl Report {
     /// Sums up the lanes.
-    pub fn new(subjects: &[Subject], lanes: &[Lane], view: CgroupView, runs: usize) -> Result<Self> {
+    pub fn new(
+        subjects: &[Subject],
+        lanes: &[Lane],
+        view: CgroupView,
+        runs: usize,
+        load_before: String,
+    ) -> Result<Self> {
         let date = Command::new("date").args(["-u", "+%Y-%m-%d %H:%M UTC"]).output();
         let date =
             String::from_utf8_lossy(&date.doing(|| "ask for the date".to_owned())?.stdout).trim().to_owned();
@@ -59,6 +66,7 @@ impl Report {
             date,
             kernel: kernel.trim().to_owned(),
             cpus: std::thread::available_parallelism().map_or(1, usize::from),
+            load_before,
             cgroup: view.name(),
             runs,
             subjects: subjects.iter().map(describe).collect(),
@@ -68,9 +76,9 @@ impl Report {
 
     /// The table, below a header that says when, where and of what.
     pub fn table(&self) -> String {
-        let Self { date, kernel, cpus, cgroup, runs, .. } = self;
+        let Self { date, kernel, cpus, cgroup, runs, load_before, .. } = self;
         let mut text = format!(
-            "{date}, Linux {kernel}, {cpus} CPUs, cgroup {cgroup}, {runs} runs each, interleaved\n\n"
+            "{date}, Linux {kernel}, {cpus} CPUs, cgroup {cgroup}, {runs} runs each, interleaved, load before {load_before}\n\n"
         );
         for subject in &self.subjects {
             text += &format!("- {}: {}\n", subject.name, subject.version);
@@ -133,22 +141,25 @@ fn row(entry: &Entry, first: bool) -> Vec<String> {
 
 /// Markdown with columns of even width: words to the left, figures to the right.
 fn align(rows: &[Vec<String>]) -> String {
+    const WORDS: usize = 2;
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    // A row that only says why there are no figures does not widen the table.
-    let full = || rows.iter().filter(|row| row.len() == columns);
-    let widths: Vec<usize> =
-        (0..columns).map(|column| full().map(|row| row[column].chars().count()).max().unwrap_or(0)).collect();
+    let width = |column: usize| {
+        // A row that only says why there are no figures does not widen the columns of figures.
+        let rows = rows.iter().filter(|row| column < WORDS || row.len() == columns);
+        rows.map(|row| row[column].chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
     let mut text = String::new();
     for (index, row) in rows.iter().enumerate() {
         for (column, width) in widths.iter().enumerate() {
             let cell = row.get(column).map_or("", String::as_str);
-            text += &if column < 2 { format!("| {cell:width$} ") } else { format!("| {cell:>width$} ") };
+            text += &if column < WORDS { format!("| {cell:width$} ") } else { format!("| {cell:>width$} ") };
         }
         text += "|\n";
         if index == 0 {
             for (column, width) in widths.iter().enumerate() {
                 let dashes = "-".repeat(*width);
-                text += &if column < 2 { format!("|-{dashes}-") } else { format!("|-{dashes}:") };
+                text += &if column < WORDS { format!("|-{dashes}-") } else { format!("|-{dashes}:") };
             }
             text += "|\n";
         }

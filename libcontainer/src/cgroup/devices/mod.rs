@@ -82,6 +82,8 @@ const DEFAULTS: [Rule; 11] = [
 pub struct DevicePolicy {
     /// In their order; the last match wins. What no rule matches is denied.
     rules: Vec<Rule>,
+    /// Whether the configuration has rules of its own.
+    asked: bool,
     at: FieldPath,
 }
 
@@ -92,9 +94,10 @@ impl DevicePolicy {
     /// An unknown type, letters other than `rwm`, numbers that no device has.
     pub fn new(rules: &[DeviceRule], at: &FieldPath) -> std::result::Result<DevicePolicy, ConfigError> {
         let checked = rules.iter().enumerate().map(|(i, r)| parse(r, &at.index(i)));
+        let asked = !rules.is_empty();
         let mut rules = checked.collect::<std::result::Result<Vec<Rule>, ConfigError>>()?;
         rules.extend(DEFAULTS);
-        Ok(DevicePolicy { rules: without_shadowed(&rules), at: at.clone() })
+        Ok(DevicePolicy { rules: without_shadowed(&rules), asked, at: at.clone() })
     }
 
     /// Whether nothing is denied, so that there is nothing to load or write.
@@ -155,7 +158,7 @@ fn access(letters: Option<&str>, at: &FieldPath) -> std::result::Result<u8, Conf
 
 impl Cgroup {
     /// Puts the device rules into force. On version 2 a program that was attached earlier is replaced, in one step if
-    /// it was one.
+    /// it was one. Nothing happens with [`Cgroup::none`].
     ///
     /// `may_fail`: the runtime is in a user namespace, where this is not permitted and the kernel keeps the container
     /// away from devices anyhow.
@@ -163,11 +166,15 @@ impl Cgroup {
     /// # Errors
     /// What the kernel said; rules that version 1 cannot express.
     pub fn apply_devices(&self, policy: &DevicePolicy, may_fail: bool) -> Result<()> {
-        if policy.allows_everything() && self.members.iter().all(|m| m.made > 0) {
+        if self.disabled || (policy.allows_everything() && self.members.iter().all(|m| m.made > 0)) {
             return Ok(());
         }
         let Some(member) = self.member_of("devices") else {
-            return if may_fail { Ok(()) } else { Err(missing(self, "devices", &policy.at)) };
+            return if may_fail || !policy.asked {
+                Ok(())
+            } else {
+                Err(missing(self, "devices", &policy.at))
+            };
         };
         let result = match self.kind {
             Kind::Unified => attach(member, policy),
