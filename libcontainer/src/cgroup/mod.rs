@@ -22,6 +22,7 @@ mod lower;
 mod paths;
 mod report;
 mod saved;
+mod stats;
 mod sys;
 
 pub use devices::DevicePolicy;
@@ -31,6 +32,10 @@ pub use lower::{Policy, Write, lower, shares_to_weight};
 pub use paths::Paths;
 pub use report::MemoryReport;
 pub use saved::{Saved, SavedDir};
+pub use stats::{
+    BlkioEntry, BlkioStats, CpuStats, CpuUsage, CpusetStats, HugetlbStats, MemoryEntry, MemoryStats,
+    PidsStats, Psi, PsiLine, Stats, Throttling,
+};
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;

@@ -174,3 +174,37 @@ fn oom_kill_is_seen() {
         assert!(memory.peak.is_some_and(|p| p > 2_000_000), "{memory:?}");
     });
 }
+
+#[test]
+fn statistics() {
+    on_every_layout("stats", |mut f| {
+        f.create();
+        let limited = f.file("pids", "pids.max").is_some();
+        if limited {
+            f.apply(r#"{"pids":{"limit":77}}"#).expect("pids");
+        }
+        let mut child = f.sleeper();
+        let stats = f.cgroup().stats().expect("stats");
+        assert!(stats.cpu.usage.total > 0, "{stats:?}");
+        assert_eq!(stats.pids.current, 1);
+        assert_eq!(stats.pids.limit, if limited { 77 } else { 0 });
+        if f.file("memory", "memory.usage_in_bytes").or_else(|| f.file("memory", "memory.current")).is_some()
+        {
+            let usage = stats.memory.usage;
+            assert!(usage.usage > 0 && usage.max >= usage.usage && usage.limit > usage.max, "{stats:?}");
+            assert!(stats.memory.swap.usage >= usage.usage, "{stats:?}");
+            assert!(stats.memory.raw.contains_key("pgfault"), "{stats:?}");
+        }
+        if f.file("cpuset", "cpuset.cpu_exclusive").is_some() {
+            assert!(!stats.cpuset.cpus.is_empty() && !stats.cpuset.mems.is_empty(), "{stats:?}");
+        }
+        if f.is_v2() && Path::new("/proc/pressure/cpu").exists() {
+            assert!(stats.cpu.psi.is_some(), "{stats:?}");
+        }
+        f.cgroup().kill_all(libc::SIGKILL).expect("kill");
+        child.wait().expect("wait");
+        f.cgroup().destroy().expect("destroy");
+        let e = f.cgroup().stats().expect_err("gone");
+        assert!(e.to_string().starts_with("open /sys/fs/cgroup"), "{e}");
+    });
+}
