@@ -11,6 +11,7 @@
 pub mod cgroup;
 pub mod config;
 pub mod error;
+pub mod features;
 pub mod hooks;
 pub mod host;
 #[allow(unsafe_code)]

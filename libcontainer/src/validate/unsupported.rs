@@ -37,18 +37,23 @@ pub(super) fn process(process: &Process, at: At<'_>) -> Check {
     refuse(affinity, at.field("execCPUAffinity"), "CPU affinity of exec")
 }
 
+/// What a mount option would need that is not there.
+pub(super) fn mount_option(option: &str) -> Option<&'static str> {
+    match option {
+        "idmap" | "ridmap" => Some("id-mapped mounts"),
+        "tmpcopyup" => Some("copying a directory into the tmpfs that covers it"),
+        _ => None,
+    }
+}
+
 fn mounts(config: &Config) -> Check {
     const AT: At<'_> = At::top("mounts");
     for (i, mount) in config.mounts.iter().enumerate() {
         let at = AT.index(i);
         refuse(!mount.uid_mappings.is_empty(), at.field("uidMappings"), "id-mapped mounts")?;
         for (j, option) in mount.options.iter().enumerate() {
-            let why = match option.as_str() {
-                "idmap" | "ridmap" => "id-mapped mounts",
-                "tmpcopyup" => "copying a directory into the tmpfs that covers it",
-                _ => continue,
-            };
-            refuse(true, at.field("options").index(j), why)?;
+            let missing = mount_option(option);
+            refuse(missing.is_some(), at.field("options").index(j), missing.unwrap_or_default())?;
         }
     }
     Ok(())

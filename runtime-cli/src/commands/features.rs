@@ -1,7 +1,5 @@
-use libcontainer::Error;
-
-use crate::Failure;
 use crate::args::{Command, Invocation};
+use crate::{Failure, output};
 
 pub const COMMAND: Command = Command {
     name: "features",
@@ -18,5 +16,6 @@ pub const COMMAND: Command = Command {
 };
 
 fn execute(_invocation: &Invocation) -> Result<u8, Failure> {
-    Err(Error::Unsupported { what: "features" }.into())
+    output::print_pretty_json(&libcontainer::features::features())?;
+    Ok(0)
 }
