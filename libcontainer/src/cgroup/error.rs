@@ -70,6 +70,14 @@ pub enum Error {
         /// More, if known.
         why: &'static str,
     },
+    /// A refused update, of which the parts before it could not be undone.
+    #[error("{first}; putting back the old values: {second}")]
+    NotRestored {
+        /// What was refused.
+        first: Box<Error>,
+        /// Which old value was refused.
+        second: Box<Error>,
+    },
     /// A limit below what is in use already (`checkBeforeUpdate`).
     #[error("{field}: limit {limit} is below the present usage {usage}")]
     BelowUsage {

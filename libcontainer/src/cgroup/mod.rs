@@ -24,6 +24,7 @@ mod report;
 mod saved;
 mod stats;
 mod sys;
+mod update;
 
 pub use devices::DevicePolicy;
 pub use error::Error;

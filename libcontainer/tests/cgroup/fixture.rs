@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use libcontainer::cgroup::{Cgroup, Error, Kind, Layout, lower};
+use libcontainer::cgroup::{Cgroup, Error, Kind, Layout, Write, lower};
 use libcontainer::config::Resources;
 use libcontainer::error::FieldPath;
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, unmount};
@@ -52,10 +52,17 @@ impl Fixture {
     }
 
     pub fn apply(&self, json: &str) -> Result<(), String> {
+        self.cgroup().apply(&self.lower(json)?).map_err(|e| e.to_string())
+    }
+
+    pub fn update(&self, json: &str) -> Result<(), String> {
+        self.cgroup().update(&self.lower(json)?).map_err(|e| e.to_string())
+    }
+
+    fn lower(&self, json: &str) -> Result<Vec<Write>, String> {
         let resources: Resources = serde_json::from_str(json).expect("test input");
         let at = FieldPath::new("linux.resources");
-        let writes = lower(&resources, self.layout.kind(), &at).map_err(|e| e.to_string())?;
-        self.cgroup().apply(&writes).map_err(|e| e.to_string())
+        lower(&resources, self.layout.kind(), &at).map_err(|e| e.to_string())
     }
 
     /// Runs a script inside.

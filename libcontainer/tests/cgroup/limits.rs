@@ -119,6 +119,39 @@ fn refusals_name_field_file_value_and_reason() {
     });
 }
 
+#[test]
+fn a_refused_update_changes_nothing() {
+    on_every_layout("update", |mut f| {
+        f.create();
+        let (before, after, files): (_, _, &[(&str, &str)]) = if f.is_v2() {
+            let before = r#"{"hugepageLimits":[{"pageSize":"2MB","limit":4194304}]}"#;
+            let after = r#"{"hugepageLimits":[{"pageSize":"2MB","limit":2097152}],"unified":{"cgroup.max.depth":"x"}}"#;
+            (before, after, &[("hugetlb", "hugetlb.2MB.max"), ("hugetlb", "hugetlb.2MB.rsvd.max")])
+        } else {
+            let before = r#"{"memory":{"limit":33554432},"cpu":{"quota":5000,"period":10000,"shares":500}}"#;
+            let after = r#"{"memory":{"limit":16777216,"swap":16777216},
+                "cpu":{"quota":70000,"period":90000,"shares":7,"cpus":"4000"}}"#;
+            let cpu = [("cpu", "cpu.shares"), ("cpu", "cpu.cfs_quota_us"), ("cpu", "cpu.cfs_period_us")];
+            let memory = [("memory", "memory.limit_in_bytes"), ("memory", "memory.memsw.limit_in_bytes")];
+            (before, after, &[cpu[0], cpu[1], cpu[2], memory[0], memory[1]])
+        };
+        if files.iter().any(|(c, name)| f.file(c, name).is_none()) {
+            println!("skipped: the kernel does not have all of {files:?} here");
+            return;
+        }
+        let read = || -> Vec<String> {
+            let text =
+                |(c, name): &(&str, &str)| fs::read_to_string(f.file(c, name).expect(name)).expect(name);
+            files.iter().map(text).collect()
+        };
+        f.apply(before).expect("before");
+        let old = read();
+        let e = f.update(after).expect_err("one is refused");
+        assert!(e.starts_with("linux.resources.") && !e.contains("old values"), "{e}");
+        assert_eq!(read(), old);
+    });
+}
+
 fn rule(allow: bool, kind: &str, major: i64, minor: i64, access: &str) -> DeviceRule {
     let (major, minor) = (Some(major), Some(minor));
     DeviceRule { allow, kind: Some(kind.into()), major, minor, access: Some(access.into()) }
