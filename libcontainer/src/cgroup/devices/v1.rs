@@ -130,3 +130,19 @@ pub(super) fn write(member: &Member, policy: &DevicePolicy) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+impl Table {
+    /// What the kernel makes of the table (security/device_cgroup.c).
+    pub fn answer(&self, (kind, major, minor, access): (Type, i32, i32, u8)) -> bool {
+        let meets = |e: &Exception| {
+            e.kind == kind && e.major.is_none_or(|n| n == major) && e.minor.is_none_or(|n| n == minor)
+        };
+        let mut met = self.exceptions.iter().filter(|e| meets(e));
+        if self.allow {
+            !met.any(|e| e.access & access != 0)
+        } else {
+            met.any(|e| e.access & access == access)
+        }
+    }
+}
