@@ -7,6 +7,26 @@ const POSTSTART: &str = "runs poststart hooks at the end of create";
 
 /// Case, runtime, prefix of its version, reason.
 const KNOWN: &[(&str, &str, &str, &str)] = &[
+    (
+        "exec/process-file",
+        "runc",
+        "1.1",
+        "now and then Go raises the soft limit of open files to the hard one",
+    ),
+    ("seccomp/names-empty", "runc", "1.1", "takes an empty list of names for a rule about nothing"),
+    ("seccomp/errno-on-allow", "runc", "1.1", "ignores an errno on an action that has none"),
+    ("seccomp/flag-log", "runc", "1.1", "older than seccomp flags"),
+    ("cgroup-v1/memory-kernel-tcp", "runc", "1.1", "ignores kernel memory limits"),
+    ("cgroup-v1/cpu-burst", "runc", "1.1", "older than cpu.burst, ignores it"),
+    ("cgroup-v1/cpu-idle", "runc", "1.1", "older than cpu.idle, ignores it"),
+    ("cgroup-v1/wrong-value-is-refused", "runc", "1.1", "adds a warning of its own"),
+    ("cgroup-v2/unknown-file-is-refused", "runc", "1.1", "adds a warning of its own"),
+    (
+        "stress/interrupted-cycles",
+        "runc",
+        "1.1",
+        "finds no state after an early death and leaves the cgroups",
+    ),
     ("masked/dev-null-is-symlink", "runc", "1.1", "CVE-2025-31133: masks with whatever /dev/null links to"),
     ("device/numbers-missing", "runc", "1.1", "takes a missing number for 0"),
     ("device/existing-file-of-other-kind", "runc", "1.1", "keeps whatever exists at the path"),

@@ -3,6 +3,8 @@
 use crate::registry::Case;
 
 mod capabilities;
+mod cgroups;
+mod console;
 mod deviations;
 mod devices;
 mod exec;
@@ -12,8 +14,12 @@ mod lifecycle;
 mod mount_options;
 mod mounts;
 mod namespaces;
+mod parity;
 mod process;
+mod rootless;
+mod seccomp;
 mod state;
+mod stress;
 
 /// Every case, in the order of the report.
 pub fn all() -> Vec<Case> {
@@ -29,6 +35,12 @@ pub fn all() -> Vec<Case> {
         devices::cases(),
         hooks::cases(),
         exec::cases(),
+        seccomp::cases(),
+        cgroups::cases(),
+        console::cases(),
+        rootless::cases(),
+        parity::cases(),
+        stress::cases(),
     ];
     let mut cases: Vec<Case> = areas.into_iter().flatten().collect();
     deviations::attach(&mut cases);

@@ -1,0 +1,694 @@
+//! Control groups: where the container is, its limits and their effects, on v1 and on the unified hierarchy.
+
+use crate::failure::Verdict;
+use crate::registry::{Case, Need};
+use crate::{Ctx, cgroup, ensure, ensure_eq};
+use serde_json::{Value, json};
+use std::fs;
+use std::path::Path;
+
+/// Label, clause, member of `linux.resources`, value, controller, file, content.
+type Row = (&'static str, &'static str, &'static str, &'static str, &'static str, &'static str, &'static str);
+
+/// Values as JSON text, so that the table is constant.
+const V1: &[Row] = &[
+    (
+        "memory-limit",
+        "RMEM-01",
+        "memory",
+        r#"{"limit":67108864}"#,
+        "memory",
+        "memory.limit_in_bytes",
+        "67108864",
+    ),
+    (
+        "memory-unlimited",
+        "RMEM-01",
+        "memory",
+        r#"{"limit":-1}"#,
+        "memory",
+        "memory.limit_in_bytes",
+        "9223372036854771712",
+    ),
+    (
+        "memory-reservation",
+        "RMEM-02",
+        "memory",
+        r#"{"reservation":33554432}"#,
+        "memory",
+        "memory.soft_limit_in_bytes",
+        "33554432",
+    ),
+    (
+        "memory-swap",
+        "RMEM-03",
+        "memory",
+        r#"{"limit":67108864,"swap":134217728}"#,
+        "memory",
+        "memory.memsw.limit_in_bytes",
+        "134217728",
+    ),
+    (
+        "memory-swap-equal",
+        "RMEM-03",
+        "memory",
+        r#"{"limit":67108864,"swap":67108864}"#,
+        "memory",
+        "memory.memsw.limit_in_bytes",
+        "67108864",
+    ),
+    ("memory-swappiness", "RMEM-09", "memory", r#"{"swappiness":10}"#, "memory", "memory.swappiness", "10"),
+    (
+        "memory-oom-disable",
+        "RMEM-10",
+        "memory",
+        r#"{"limit":67108864,"disableOOMKiller":true}"#,
+        "memory",
+        "memory.oom_control",
+        "oom_kill_disable 1",
+    ),
+    (
+        "memory-kernel-tcp",
+        "RMEM-08",
+        "memory",
+        r#"{"kernelTCP":67108864}"#,
+        "memory",
+        "memory.kmem.tcp.limit_in_bytes",
+        "67108864",
+    ),
+    ("cpu-shares", "RCPU-01", "cpu", r#"{"shares":512}"#, "cpu", "cpu.shares", "512"),
+    ("cpu-quota", "RCPU-03", "cpu", r#"{"quota":50000,"period":100000}"#, "cpu", "cpu.cfs_quota_us", "50000"),
+    ("cpu-period", "RCPU-04", "cpu", r#"{"period":50000}"#, "cpu", "cpu.cfs_period_us", "50000"),
+    ("cpu-quota-unlimited", "RCPU-03", "cpu", r#"{"quota":-1}"#, "cpu", "cpu.cfs_quota_us", "-1"),
+    (
+        "cpu-burst",
+        "RCPU-05",
+        "cpu",
+        r#"{"quota":50000,"period":100000,"burst":20000}"#,
+        "cpu",
+        "cpu.cfs_burst_us",
+        "20000",
+    ),
+    ("cpu-idle", "RCPU-11", "cpu", r#"{"idle":1}"#, "cpu", "cpu.idle", "1"),
+    ("cpuset-cpus", "RCPU-09", "cpu", r#"{"cpus":"0"}"#, "cpuset", "cpuset.cpus", "0"),
+    ("cpuset-mems", "RCPU-10", "cpu", r#"{"mems":"0"}"#, "cpuset", "cpuset.mems", "0"),
+    ("pids-limit", "RPID-01", "pids", r#"{"limit":42}"#, "pids", "pids.max", "42"),
+    ("pids-unlimited", "RPID-01", "pids", r#"{"limit":-1}"#, "pids", "pids.max", "max"),
+    ("pids-empty", "RPID-03", "pids", r#"{}"#, "pids", "pids.max", "max"),
+];
+
+/// The same for the unified hierarchy; skipped where a controller is bound to v1.
+const V2: &[Row] = &[
+    ("memory-max", "RMEM-01", "memory", r#"{"limit":67108864}"#, "memory", "memory.max", "67108864"),
+    ("memory-unlimited", "RMEM-01", "memory", r#"{"limit":-1}"#, "memory", "memory.max", "max"),
+    ("memory-low", "RMEM-02", "memory", r#"{"reservation":33554432}"#, "memory", "memory.low", "33554432"),
+    (
+        "memory-swap",
+        "RMEM-03",
+        "memory",
+        r#"{"limit":67108864,"swap":134217728}"#,
+        "memory",
+        "memory.swap.max",
+        "67108864",
+    ),
+    (
+        "memory-swap-equal",
+        "RMEM-04",
+        "memory",
+        r#"{"limit":67108864,"swap":67108864}"#,
+        "memory",
+        "memory.swap.max",
+        "0",
+    ),
+    ("cpu-weight", "RCPU-01", "cpu", r#"{"shares":1024}"#, "cpu", "cpu.weight", "100"),
+    ("cpu-max", "RCPU-03", "cpu", r#"{"quota":50000,"period":100000}"#, "cpu", "cpu.max", "50000 100000"),
+    ("cpu-period", "RCPU-04", "cpu", r#"{"period":50000}"#, "cpu", "cpu.max", "max 50000"),
+    ("cpuset-cpus", "RCPU-09", "cpu", r#"{"cpus":"0"}"#, "cpuset", "cpuset.cpus", "0"),
+    ("pids-limit", "RPID-01", "pids", r#"{"limit":42}"#, "pids", "pids.max", "42"),
+    ("pids-unlimited", "RPID-01", "pids", r#"{"limit":-1}"#, "pids", "pids.max", "max"),
+    (
+        "hugetlb",
+        "RHUG-02",
+        "hugepageLimits",
+        r#"[{"pageSize":"2MB","limit":4194304}]"#,
+        "hugetlb",
+        "hugetlb.2MB.max",
+        "4194304",
+    ),
+    (
+        "unified-hugetlb",
+        "UNI-01",
+        "unified",
+        r#"{"hugetlb.2MB.max":"2097152"}"#,
+        "hugetlb",
+        "hugetlb.2MB.max",
+        "2097152",
+    ),
+];
+
+pub fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for row in V1 {
+        let name = format!("cgroup-v1/{}", row.0);
+        let case = Case::new(name, std::slice::from_ref(&row.1), move |ctx| limit(ctx, row, row.4));
+        cases.push(case.needs(&[Need::V1(row.4), Need::V1File(row.4, file_of_root(row.5))]));
+    }
+    for row in V2 {
+        let name = format!("cgroup-v2/{}", row.0);
+        let case = Case::new(name, std::slice::from_ref(&row.1), move |ctx| limit(ctx, row, ""));
+        cases.push(case.needs(&[Need::V2(row.4)]));
+    }
+    for throttle in ["Read", "Write"] {
+        for unit in ["Bps", "IOPS"] {
+            let name = format!("cgroup-v1/blkio-throttle-{throttle}{unit}");
+            let case = Case::new(name, &["RBLK-04", "RBLK-05", "RBLK-06", "RBLK-07"], move |ctx| {
+                blkio_throttle(ctx, throttle, unit)
+            });
+            cases.push(case.needs(&[Need::V1("blkio")]));
+        }
+    }
+    cases.extend(placement());
+    cases.extend(effects());
+    cases.extend(unified());
+    cases
+}
+
+/// A file that exists in the root exactly if the kernel has the feature; limits that no root has stand for
+/// themselves in children.
+fn file_of_root(file: &'static str) -> &'static str {
+    if file == "pids.max" { "cgroup.procs" } else { file }
+}
+
+fn placement() -> Vec<Case> {
+    let v1 = [Need::V1("pids"), Need::V1("memory")];
+    vec![
+        Case::new("cgroup-v1/absolute-path", &["CG-02"], absolute_path).needs(&v1),
+        Case::new("cgroup-v1/default-path", &["CG-05"], default_path).needs(&v1),
+        Case::new("cgroup-v1/relative-path-is-stable", &["CG-03", "CG-04"], relative_path).needs(&v1),
+        Case::new("cgroup-v1/every-hierarchy", &["CG-11"], every_hierarchy).needs(&v1).practice(),
+        Case::new("cgroup-v1/dots-cannot-escape", &["CG-08"], dots).needs(&v1).practice(),
+        Case::new("cgroup-v1/parents-are-made", &["CG-07"], parents).needs(&v1),
+        Case::new("cgroup-v1/nested-cpuset", &["RCPU-12"], nested_cpuset)
+            .needs(&[Need::V1("cpuset")])
+            .practice(),
+        Case::new("cgroup-v1/limits-untouched-without-resources", &["CG-12"], untouched).needs(&v1),
+        Case::new("cgroup-v1/wrong-value-is-refused", &["GEN-05"], wrong_value).needs(&v1),
+        Case::new("cgroup-v1/unified-member-is-refused", &["UNI-07"], unified_on_v1).needs(&v1).practice(),
+        Case::new("cgroup-v1/hugepage-size-unknown", &["RHUG-01"], hugepage_unknown).needs(&v1),
+        Case::new("cgroup-v1/frozen-parent", &["CG-01"], frozen_parent)
+            .needs(&[Need::V1("freezer")])
+            .practice(),
+    ]
+}
+
+fn effects() -> Vec<Case> {
+    vec![
+        Case::new("cgroup-v1/memory-limit-kills", &["RMEM-01"], memory_kills).needs(&[Need::V1("memory")]),
+        Case::new("cgroup-v1/memory-too-small-for-init", &["RMEM-13"], memory_too_small)
+            .needs(&[Need::V1("memory")])
+            .practice(),
+        Case::new("cgroup-v1/pids-limit-holds", &["RPID-01"], pids_hold).needs(&[Need::V1("pids")]),
+        Case::new("cgroup-v1/pids-limit-one", &["RPID-02"], pids_one).needs(&[Need::V1("pids")]).practice(),
+        Case::new("cgroup-v1/cpu-quota-throttles", &["RCPU-03"], quota_throttles).needs(&[Need::V1("cpu")]),
+        Case::new("cgroup-v1/devices-denied", &["RDEV-01", "RDEV-06", "DEV-17"], devices_denied)
+            .needs(&[Need::V1("devices"), Need::File("/dev/fuse")]),
+        Case::new("cgroup-v1/devices-allowed", &["RDEV-01", "RDEV-05"], devices_allowed)
+            .needs(&[Need::V1("devices"), Need::File("/dev/fuse")]),
+        Case::new("cgroup-v1/devices-list", &["RDEV-06", "RDEV-09"], devices_list)
+            .needs(&[Need::V1("devices")]),
+        Case::new("cgroup-v1/pause-freezes", &["ST-05"], pause_freezes)
+            .needs(&[Need::V1("freezer")])
+            .practice(),
+        Case::new("cgroup-v1/kill-paused", &["OPS-22"], kill_paused).needs(&[Need::V1("freezer")]).practice(),
+        Case::new("cgroup-v1/update", &["RMEM-01", "RPID-01"], update)
+            .needs(&[Need::V1("memory"), Need::V1("pids")])
+            .practice(),
+        Case::new("cgroup-v1/update-options", &["RMEM-01"], update_options)
+            .needs(&[Need::V1("memory"), Need::V1("cpu")])
+            .practice(),
+        Case::new("ps/json", &["OPS-01"], ps_json).practice(),
+        Case::new("ps/table", &["OPS-01"], ps_table).practice(),
+        Case::new("pause/stopped-container", &["OPS-09"], pause_stopped).practice(),
+        Case::new("pause/resume-running-fails", &["OPS-09"], resume_running).practice(),
+    ]
+}
+
+fn unified() -> Vec<Case> {
+    let case = |name: &str, clauses, body: fn(&Ctx) -> Verdict| {
+        Case::new(format!("cgroup-v2/{name}"), clauses, body).needs(&[Need::Unified])
+    };
+    vec![
+        case("placement", &["CG-02"], v2_placement),
+        case("default-path", &["CG-05"], v2_default),
+        case("devices-denied", &["RDEV-07", "DEV-17"], devices_denied),
+        case("devices-allowed", &["RDEV-07"], devices_allowed),
+        case("devices-exec-too", &["RDEV-07"], devices_exec),
+        case("pause-freezes", &["ST-05"], v2_pause).practice(),
+        case("kill-all", &["OPS-21"], v2_kill_all).practice(),
+        case("delete-force-paused", &["OPS-22"], v2_delete_paused).practice(),
+        case("run", &["LIF-08"], |ctx| ctx.facts(&ctx.bundle()?).map(drop)),
+        case("exec-same-cgroup", &["CG-04"], v2_exec).practice(),
+        case("unknown-file-is-refused", &["UNI-04"], v2_unknown_file),
+        case("slash-in-key-is-refused", &["UNI-06"], v2_slash).practice(),
+        case("cgroup-namespace-root", &["NS-12"], v2_namespace).practice(),
+        case("ps", &["OPS-01"], ps_json).practice(),
+        case("nested-cgroups-are-removed", &["CG-13"], v2_nested).practice(),
+        case("network-class-is-refused-or-ignored", &["RNET-01", "UNI-05"], v2_net_class).should(),
+    ]
+}
+
+fn sleeper_with<'c>(
+    ctx: &'c Ctx,
+    member: &str,
+    value: Value,
+) -> Result<crate::Container<'c>, crate::Failure> {
+    let mut b = ctx.bundle()?;
+    b.set(&format!("/linux/resources/{member}"), value).steps(&[&["sleep"]]);
+    ctx.create(&b)
+}
+
+fn limit(ctx: &Ctx, row: &Row, hierarchy: &str) -> Verdict {
+    let (_, _, member, value, _, file, want) = *row;
+    let c = sleeper_with(ctx, member, serde_json::from_str(value)?)?;
+    let got = cgroup::read(&c.cgroup(hierarchy)?, file)?;
+    // Some files hold more lines than the one that was set.
+    ensure!(got == want || got.lines().any(|l| l == want), "{file}: got {got:?}, want {want:?}");
+    Ok(())
+}
+
+/// A whole disk: throttling a partition is refused by the kernel.
+fn block_device() -> Result<(String, String), crate::Failure> {
+    let numbers = fs::read_dir("/sys/block")?.flatten().find_map(|e| {
+        let name = e.file_name().to_string_lossy().into_owned();
+        let real = !name.starts_with("loop") && !name.starts_with("ram");
+        real.then(|| fs::read_to_string(e.path().join("dev")).ok()).flatten()
+    });
+    let numbers = numbers.ok_or_else(|| crate::Failure::skip("no disk"))?;
+    let (major, minor) = numbers.trim().split_once(':').unwrap_or(("0", "0"));
+    Ok((major.to_owned(), minor.to_owned()))
+}
+
+fn blkio_throttle(ctx: &Ctx, direction: &str, unit: &str) -> Verdict {
+    let (major, minor) = block_device()?;
+    let member = format!("throttle{direction}{unit}Device");
+    let entry = json!({"major": major.parse::<u32>().unwrap_or(0), "minor": minor.parse::<u32>().unwrap_or(0),
+                       "rate": 600000});
+    let c = sleeper_with(ctx, "blockIO", json!({member: [entry]}))?;
+    let file = format!("blkio.throttle.{}_{}_device", direction.to_lowercase(), unit.to_lowercase());
+    ensure_eq!(cgroup::read(&c.cgroup("blkio")?, &file)?, format!("{major}:{minor} 600000"), "{file}");
+    Ok(())
+}
+
+fn at_path<'c>(ctx: &'c Ctx, path: &str) -> Result<crate::Container<'c>, crate::Failure> {
+    let mut b = ctx.bundle()?;
+    b.set("/linux/cgroupsPath", json!(path)).steps(&[&["sleep"]]);
+    ctx.create(&b)
+}
+
+fn absolute_path(ctx: &Ctx) -> Verdict {
+    let path = format!("/{}", ctx.id());
+    let c = at_path(ctx, &path)?;
+    let text = c.proc_file("cgroup")?;
+    for controller in ["pids", "memory", "cpu", "devices"] {
+        ensure_eq!(cgroup::path_of(&text, controller), Some(path.clone()), "cgroup in {controller}");
+    }
+    Ok(())
+}
+
+fn default_path(ctx: &Ctx) -> Verdict {
+    let c = ctx.create(&ctx.bundle()?)?;
+    let path = cgroup::path_of(&c.proc_file("cgroup")?, "pids").unwrap_or_default();
+    ensure!(path.ends_with(&format!("/{}", c.id)), "cgroup: {path}");
+    Ok(())
+}
+
+fn relative_path(ctx: &Ctx) -> Verdict {
+    let name = ctx.id();
+    let mut seen = Vec::new();
+    for _ in 0..2 {
+        let c = at_path(ctx, &name)?;
+        seen.push(cgroup::path_of(&c.proc_file("cgroup")?, "pids"));
+    }
+    ensure_eq!(seen[0], seen[1], "place of the same relative path");
+    Ok(())
+}
+
+fn every_hierarchy(ctx: &Ctx) -> Verdict {
+    let c = ctx.create(&ctx.bundle()?)?;
+    for line in c.proc_file("cgroup")?.lines() {
+        ensure!(line.contains(&c.id), "not in a cgroup of its own: {line}");
+    }
+    Ok(())
+}
+
+fn dots(ctx: &Ctx) -> Verdict {
+    let name = ctx.id();
+    let c = at_path(ctx, &format!("/../../{name}"))?;
+    ensure_eq!(cgroup::path_of(&c.proc_file("cgroup")?, "pids"), Some(format!("/{name}")), "cgroup");
+    Ok(())
+}
+
+fn parents(ctx: &Ctx) -> Verdict {
+    let top = ctx.id();
+    let path = format!("/{top}/a/b");
+    let c = at_path(ctx, &path)?;
+    ensure_eq!(cgroup::path_of(&c.proc_file("cgroup")?, "memory"), Some(path), "cgroup");
+    c.delete_force()?;
+    // Whether the parents that it made go too is the runtime's choice; they are in nobody's way.
+    cgroup::find(&top).iter().for_each(|dir| remove_empty(dir));
+    ensure!(cgroup::find(&top).is_empty(), "cgroups are left");
+    Ok(())
+}
+
+fn remove_empty(dir: &Path) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten().filter(|e| e.path().is_dir()) {
+        remove_empty(&entry.path());
+    }
+    // The leak check finds what cannot be removed.
+    let _ = fs::remove_dir(dir);
+}
+
+fn nested_cpuset(ctx: &Ctx) -> Verdict {
+    let top = ctx.id();
+    let c = at_path(ctx, &format!("/{top}/a/b"))?;
+    let cpus = cgroup::read(&c.cgroup("cpuset")?, "cpuset.cpus")?;
+    ensure!(!cpus.is_empty(), "cpuset.cpus is empty");
+    c.delete_force()?;
+    cgroup::find(&top).iter().for_each(|dir| remove_empty(dir));
+    Ok(())
+}
+
+fn untouched(ctx: &Ctx) -> Verdict {
+    let name = ctx.id();
+    let dirs = ["memory", "pids"].map(|c| Path::new(cgroup::ROOT).join(c).join(&name));
+    dirs.iter().try_for_each(fs::create_dir)?;
+    fs::write(dirs[0].join("memory.limit_in_bytes"), "104857600")?;
+    fs::write(dirs[1].join("pids.max"), "77")?;
+    let mut b = ctx.bundle()?;
+    b.set("/linux/cgroupsPath", json!(format!("/{name}"))).remove("/linux/resources").steps(&[&["sleep"]]);
+    let c = ctx.create(&b)?;
+    let got = (cgroup::read(&dirs[0], "memory.limit_in_bytes")?, cgroup::read(&dirs[1], "pids.max")?);
+    c.delete_force()?;
+    dirs.iter().for_each(|d| remove_empty(d));
+    ensure_eq!((got.0.as_str(), got.1.as_str()), ("104857600", "77"), "limits that were there before");
+    Ok(())
+}
+
+fn wrong_value(ctx: &Ctx) -> Verdict {
+    let mut b = ctx.bundle()?;
+    b.set("/linux/resources/cpu", json!({"cpus": "9999"}));
+    ctx.refuses(&b, &["cpuset", "cpus"]).map(drop)
+}
+
+fn unified_on_v1(ctx: &Ctx) -> Verdict {
+    let mut b = ctx.bundle()?;
+    b.set("/linux/resources/unified", json!({"memory.max": "67108864"}));
+    ctx.refuses(&b, &["unified"]).map(drop)
+}
+
+fn hugepage_unknown(ctx: &Ctx) -> Verdict {
+    let mut b = ctx.bundle()?;
+    b.set("/linux/resources/hugepageLimits", json!([{"pageSize": "3MB", "limit": 1}]));
+    ctx.fails(&b).map(drop)
+}
+
+/// A cgroup that somebody froze: create must say so and not hang.
+fn frozen_parent(ctx: &Ctx) -> Verdict {
+    let name = ctx.id();
+    let dir = Path::new(cgroup::ROOT).join("freezer").join(&name);
+    fs::create_dir(&dir)?;
+    fs::write(dir.join("freezer.state"), "FROZEN")?;
+    let mut b = ctx.bundle()?;
+    b.set("/linux/cgroupsPath", json!(format!("/{name}")));
+    b.save()?;
+    let c = crate::Container::new(ctx, &ctx.id());
+    let out = ctx.rt(["create", "-b"]).arg(&b.dir).arg(&c.id).limit(std::time::Duration::from_secs(8)).run();
+    crate::leaks::thaw(&name);
+    drop(c);
+    remove_empty(&dir);
+    let out = out?;
+    ensure!(
+        out.code() != 0 && out.stderr.contains("froze"),
+        "exit code {}, stderr {}",
+        out.code(),
+        out.stderr
+    );
+    Ok(())
+}
+
+fn memory_kills(ctx: &Ctx) -> Verdict {
+    let mut b = ctx.bundle()?;
+    b.set("/linux/resources/memory", json!({"limit": 33554432, "swap": 33554432}));
+    b.steps(&[&["eat-memory", "67108864"]]);
+    ctx.run(&b)?.exits(137)?;
+    b.steps(&[&["eat-memory", "8388608"]]);
+    ctx.run(&b)?.ok().map(drop)
+}
+
+fn memory_too_small(ctx: &Ctx) -> Verdict {
+    let mut b = ctx.bundle()?;
+    b.set("/linux/resources/memory", json!({"limit": 4096, "swap": 4096}));
+    b.save()?;
+    let c = crate::Container::new(ctx, &ctx.id());
+    let out = ctx.rt(["create", "-b"]).arg(&b.dir).arg(&c.id).run()?;
+    if out.code() != 0 {
+        let lower = out.stderr.to_lowercase();
+        ensure!(lower.contains("oom") || lower.contains("memory"), "memory is not named: {}", out.stderr);
+        ctx.nothing_left(&c.id)?;
+    }
+    Ok(())
+}
+
+fn pids_hold(ctx: &Ctx) -> Verdict {
+    let mut b = ctx.bundle()?;
+    b.set("/linux/resources/pids", json!({"limit": 10})).steps(&[&["children", "50", "kill"]]);
+    let facts = ctx.facts(&b)?;
+    ensure_eq!(*facts.get("/made"), json!(9), "children made with a limit of 10");
+    ensure_eq!(facts.str("/failure"), "EAGAIN", "why the next one failed");
+    Ok(())
+}
+
+fn pids_one(ctx: &Ctx) -> Verdict {
+    let mut b = ctx.bundle()?;
+    b.set("/linux/resources/pids", json!({"limit": 1})).steps(&[&["children", "1", "kill"]]);
+    ensure_eq!(*ctx.facts(&b)?.get("/made"), json!(0), "children made with a limit of 1");
+    Ok(())
+}
+
+fn quota_throttles(ctx: &Ctx) -> Verdict {
+    let mut b = ctx.bundle()?;
+    b.set("/linux/resources/cpu", json!({"quota": 20000, "period": 100000})).steps(&[&["burn", "1"]]);
+    let share = ctx.facts(&b)?.get("/share").as_f64().unwrap_or(1.0);
+    ensure!(share < 0.35, "used {share:.2} of a processor with a quota of 0.2");
+    Ok(())
+}
+
+/// The capabilities that opening a fresh node takes.
+const NODE_CAPS: &[&str] = &["CAP_MKNOD", "CAP_DAC_OVERRIDE"];
+/// A device that everybody may open who can get at a node.
+const FUSE: &[&str] = &["mknod", "/dev/mine", "c", "10", "229"];
+
+fn devices_denied(ctx: &Ctx) -> Verdict {
+    let mut b = ctx.bundle()?;
+    b.caps(NODE_CAPS).steps(&[FUSE, &["open", "/dev/mine", "r"], &["open", "/dev/null", "rw"]]);
+    let steps = ctx.run_steps(&b)?;
+    ensure_eq!(steps[0].result(), "ok", "making a node");
+    ensure_eq!(steps[1].result(), "EPERM", "opening it");
+    ensure_eq!(steps[2].result(), "ok", "opening /dev/null");
+    Ok(())
+}
+
+fn devices_allowed(ctx: &Ctx) -> Verdict {
+    let mut b = ctx.bundle()?;
+    b.set(
+        "/linux/resources/devices",
+        json!([{"allow": false, "access": "rwm"}, {"allow": true, "type": "c", "major": 10, "minor": 229, "access": "r"}]),
+    );
+    b.caps(NODE_CAPS).steps(&[FUSE, &["open", "/dev/mine", "r"], &["open", "/dev/mine", "w"]]);
+    let steps = ctx.run_steps(&b)?;
+    ensure_eq!(steps[1].result(), "ok", "opening for reading, which is allowed");
+    ensure_eq!(steps[2].result(), "EPERM", "opening for writing, which is not");
+    Ok(())
+}
+
+fn devices_exec(ctx: &Ctx) -> Verdict {
+    let mut b = ctx.bundle()?;
+    b.caps(NODE_CAPS).steps(&[&["sleep"]]);
+    let c = ctx.start(&b)?;
+    let out = c.exec(&[], &[FUSE, &["open", "/dev/mine", "r"]]).ok()?;
+    ensure_eq!(crate::Facts::lines(&out.stdout)?[1].result(), "EPERM", "opening a denied device in exec");
+    Ok(())
+}
+
+fn devices_list(ctx: &Ctx) -> Verdict {
+    let c = ctx.create(&ctx.bundle()?)?;
+    let text = cgroup::read(&c.cgroup("devices")?, "devices.list")?;
+    for rule in ["c *:* m", "b *:* m", "c 1:3 rwm", "c 1:5 rwm", "c 5:0 rwm", "c 136:* rwm"] {
+        ensure!(text.lines().any(|l| l == rule), "{rule} is missing from {text}");
+    }
+    ensure!(!text.lines().any(|l| l.starts_with("a ")), "everything is allowed: {text}");
+    Ok(())
+}
+
+fn pause_freezes(ctx: &Ctx) -> Verdict {
+    let c = ctx.sleeper()?;
+    let dir = c.cgroup("freezer")?;
+    c.cmd(&["pause"]).ok()?;
+    ensure_eq!(cgroup::read(&dir, "freezer.state")?, "FROZEN", "freezer.state");
+    c.cmd(&["resume"]).ok()?;
+    ensure_eq!(cgroup::read(&dir, "freezer.state")?, "THAWED", "freezer.state");
+    c.exec_facts(&[]).map(drop)
+}
+
+/// A frozen v1 process does not notice its death before it is thawed.
+fn kill_paused(ctx: &Ctx) -> Verdict {
+    let c = ctx.sleeper()?;
+    c.cmd(&["pause"]).ok()?;
+    c.kill("KILL")?;
+    c.wait_exit()?;
+    c.wait_status("stopped")
+}
+
+fn update(ctx: &Ctx) -> Verdict {
+    let c = ctx.sleeper()?;
+    let resources = json!({"memory": {"limit": 50331648}, "pids": {"limit": 33}});
+    c.cmd(&["update", "--resources=-"]).stdin(resources.to_string()).ok()?;
+    ensure_eq!(cgroup::read(&c.cgroup("memory")?, "memory.limit_in_bytes")?, "50331648", "memory limit");
+    ensure_eq!(cgroup::read(&c.cgroup("pids")?, "pids.max")?, "33", "pids limit");
+    Ok(())
+}
+
+fn update_options(ctx: &Ctx) -> Verdict {
+    let c = ctx.sleeper()?;
+    c.cmd(&["update", "--memory", "64m", "--cpu-share", "200", "--pids-limit", "44"]).ok()?;
+    ensure_eq!(cgroup::read(&c.cgroup("memory")?, "memory.limit_in_bytes")?, "67108864", "memory limit");
+    ensure_eq!(cgroup::read(&c.cgroup("cpu")?, "cpu.shares")?, "200", "cpu shares");
+    ensure_eq!(cgroup::read(&c.cgroup("pids")?, "pids.max")?, "44", "pids limit");
+    Ok(())
+}
+
+fn ps_json(ctx: &Ctx) -> Verdict {
+    let mut b = ctx.bundle()?;
+    b.steps(&[&["children", "2", "keep"], &["sleep"]]);
+    let c = ctx.start(&b)?;
+    c.lines(1)?;
+    let out = c.cmd(&["ps", "--format", "json"]).ok()?;
+    let pids: Vec<i32> = serde_json::from_str(&out.stdout)?;
+    ensure_eq!(pids.len(), 3, "processes ({pids:?})");
+    ensure!(pids.contains(&c.pid), "init {} is not among {pids:?}", c.pid);
+    Ok(())
+}
+
+fn ps_table(ctx: &Ctx) -> Verdict {
+    if !crate::host::on_path("ps") {
+        return Err(crate::Failure::skip("no ps on this machine"));
+    }
+    let c = ctx.sleeper()?;
+    let text = c.cmd(&["ps"]).ok()?.stdout;
+    ensure!(text.lines().next().unwrap_or("").contains("PID"), "header: {text}");
+    ensure!(text.contains(&c.pid.to_string()), "init {} is not in {text}", c.pid);
+    Ok(())
+}
+
+fn pause_stopped(ctx: &Ctx) -> Verdict {
+    let c = ctx.create(&ctx.bundle()?)?;
+    c.kill("KILL")?;
+    c.wait_exit()?;
+    c.cmd(&["pause"]).run()?.refused(&["not running", "stopped"]).map(drop)
+}
+
+fn resume_running(ctx: &Ctx) -> Verdict {
+    let c = ctx.sleeper()?;
+    c.cmd(&["resume"]).run()?.refused(&["not paused"]).map(drop)
+}
+
+fn v2_placement(ctx: &Ctx) -> Verdict {
+    let path = format!("/{}", ctx.id());
+    let c = at_path(ctx, &path)?;
+    ensure_eq!(cgroup::path_of(&c.proc_file("cgroup")?, ""), Some(path), "cgroup");
+    Ok(())
+}
+
+fn v2_default(ctx: &Ctx) -> Verdict {
+    let c = ctx.create(&ctx.bundle()?)?;
+    let path = cgroup::path_of(&c.proc_file("cgroup")?, "").unwrap_or_default();
+    ensure!(path.ends_with(&format!("/{}", c.id)), "cgroup: {path}");
+    Ok(())
+}
+
+fn v2_pause(ctx: &Ctx) -> Verdict {
+    let c = ctx.sleeper()?;
+    let dir = c.cgroup("")?;
+    c.cmd(&["pause"]).ok()?;
+    ensure!(cgroup::read(&dir, "cgroup.events")?.contains("frozen 1"), "the cgroup is not frozen");
+    c.expect_status("paused")?;
+    c.cmd(&["resume"]).ok()?;
+    ensure!(cgroup::read(&dir, "cgroup.events")?.contains("frozen 0"), "the cgroup is still frozen");
+    c.expect_status("running")
+}
+
+fn v2_kill_all(ctx: &Ctx) -> Verdict {
+    let mut b = ctx.bundle()?;
+    b.without_namespace("pid").steps(&[&["children", "3", "keep"], &["sleep"]]);
+    let c = ctx.start(&b)?;
+    c.lines(1)?;
+    c.cmd(&["kill", "--all"]).arg("KILL").ok()?;
+    let dir = c.cgroup("")?;
+    let empty = ctx.wait_for(std::time::Duration::from_secs(5), || {
+        while crate::sys::reap(-1).is_some() {}
+        fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default().is_empty()
+    });
+    ensure!(empty, "processes are left");
+    c.delete().map(drop)
+}
+
+fn v2_delete_paused(ctx: &Ctx) -> Verdict {
+    let c = ctx.sleeper()?;
+    c.cmd(&["pause"]).ok()?;
+    c.delete_force()?;
+    ctx.nothing_left(&c.id)
+}
+
+fn v2_exec(ctx: &Ctx) -> Verdict {
+    let c = ctx.sleeper()?;
+    ensure_eq!(c.exec_facts(&[])?.str("/cgroup"), c.proc_file("cgroup")?, "cgroup of exec");
+    Ok(())
+}
+
+fn v2_unknown_file(ctx: &Ctx) -> Verdict {
+    let mut b = ctx.bundle()?;
+    b.set("/linux/resources/unified", json!({"foo.bar": "1"}));
+    ctx.refuses(&b, &["foo"]).map(drop)
+}
+
+fn v2_slash(ctx: &Ctx) -> Verdict {
+    let mut b = ctx.bundle()?;
+    b.set("/linux/resources/unified", json!({"../cgroup.freeze": "0"}));
+    ctx.fails(&b).map(drop)
+}
+
+fn v2_namespace(ctx: &Ctx) -> Verdict {
+    let mut b = ctx.bundle()?;
+    b.set("/linux/namespaces/-", json!({"type": "cgroup"}));
+    let facts = ctx.facts(&b)?;
+    ensure_eq!(cgroup::path_of(facts.str("/cgroup"), ""), Some("/".to_owned()), "cgroup seen inside");
+    Ok(())
+}
+
+fn v2_nested(ctx: &Ctx) -> Verdict {
+    let c = ctx.sleeper()?;
+    let dir = c.cgroup("")?;
+    fs::create_dir_all(dir.join("inner/deeper"))?;
+    c.delete_force()?;
+    ensure!(!dir.exists(), "{} is still there", dir.display());
+    Ok(())
+}
+
+/// There is no conversion: an error is in the spirit of the text, runc ignores it. A crash is neither.
+fn v2_net_class(ctx: &Ctx) -> Verdict {
+    let mut b = ctx.bundle()?;
+    b.set("/linux/resources/network", json!({"classID": 1048577}));
+    let out = ctx.run(&b)?;
+    ensure!(out.code() <= 1, "exit code {}", out.code());
+    Ok(())
+}

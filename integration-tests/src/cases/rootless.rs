@@ -1,0 +1,261 @@
+//! Containers of an ordinary user, without any range of subordinate ids.
+
+use crate::context::USER;
+use crate::failure::Verdict;
+use crate::process::Cmd;
+use crate::registry::{Case, Need};
+use crate::{Bundle, Ctx, Facts, Failure, ensure, ensure_eq, leaks};
+use serde_json::json;
+use std::fs;
+use std::path::PathBuf;
+
+pub fn cases() -> Vec<Case> {
+    let case = |name: &str, clauses, body: fn(&Ctx) -> Verdict| {
+        Case::new(format!("rootless/{name}"), clauses, body).needs(&[Need::UnprivilegedUserNs])
+    };
+    vec![
+        case("run", &["IDM-01", "IDM-08"], run),
+        case("identity", &["IDM-01", "IDM-02", "IDM-08"], identity),
+        case("life", &["ST-05", "ST-08", "ST-09"], life),
+        case("exec", &["NS-03"], exec).practice(),
+        case("exit-code", &["LIF-12"], exit_code),
+        case("default-root", &["ST-01"], default_root).practice(),
+        case("devices", &["DEV-18"], devices).practice(),
+        case("mounts", &["MNT-07"], mounts),
+        case("readonly-root", &["ROOT-05"], readonly_root),
+        case("delete-force", &["OPS-20"], delete_force).practice(),
+        case("foreign-id-is-refused", &["IDM-08"], foreign_id).practice(),
+        case("cgroup-is-readonly", &["MNT-14"], cgroup_readonly).practice(),
+        case("failure-leaves-nothing", &["LIF-13"], failure),
+        case("hooks", &["HK-01"], hooks),
+        case("seccomp", &["SEC-20"], seccomp),
+    ]
+}
+
+struct User<'c> {
+    ctx: &'c Ctx,
+    state: PathBuf,
+}
+
+impl<'c> User<'c> {
+    fn new(ctx: &'c Ctx) -> Result<Self, Failure> {
+        let state = ctx.scratch().join("user");
+        fs::create_dir(&state)?;
+        std::os::unix::fs::chown(&state, Some(USER), Some(USER))?;
+        let probe = ctx.bare().arg("--version").user(USER, USER).cwd("/").run();
+        if probe.is_err() {
+            return Err(Failure::skip(format!(
+                "uid {USER} cannot execute {}",
+                ctx.settings.runtime.display()
+            )));
+        }
+        Ok(User { ctx, state })
+    }
+
+    fn cmd(&self, args: &[&str]) -> Cmd {
+        self.ctx.bare().user(USER, USER).cwd("/").arg("--root").arg(&self.state).args(args)
+    }
+
+    fn on_bundle(&self, args: &[&str], b: &Bundle, id: &str) -> Result<Cmd, Failure> {
+        b.save()?;
+        Ok(self.cmd(args).arg("-b").arg(&b.dir).arg(id))
+    }
+
+    fn facts(&self, b: &Bundle) -> Result<Vec<Facts>, Failure> {
+        let out = self.on_bundle(&["run"], b, &self.ctx.id())?.ok()?;
+        self.clean()?;
+        let lines = Facts::lines(&out.stdout)?;
+        ensure!(!lines.is_empty(), "the container printed nothing; stderr: {}", out.stderr);
+        Ok(lines)
+    }
+
+    fn clean(&self) -> Verdict {
+        ensure_eq!(leaks::state_left(&self.state), Vec::<String>::new(), "state left behind");
+        Ok(())
+    }
+}
+
+fn run(ctx: &Ctx) -> Verdict {
+    User::new(ctx)?.facts(&ctx.rootless_bundle()?).map(drop)
+}
+
+fn identity(ctx: &Ctx) -> Verdict {
+    let f = User::new(ctx)?.facts(&ctx.rootless_bundle()?)?.remove(0);
+    let words: Vec<&str> = f.str("/uid_map").split_whitespace().collect();
+    ensure_eq!(words, ["0", "65534", "1"], "uid_map");
+    let words: Vec<&str> = f.str("/gid_map").split_whitespace().collect();
+    ensure_eq!(words, ["0", "65534", "1"], "gid_map");
+    ensure_eq!(f.str("/setgroups"), "deny", "setgroups");
+    ensure_eq!(f.status("Uid"), "0 0 0 0", "Uid");
+    ensure_eq!(f.str("/hostname"), "probe", "hostname");
+    Ok(())
+}
+
+fn life(ctx: &Ctx) -> Verdict {
+    let user = User::new(ctx)?;
+    let mut b = ctx.rootless_bundle()?;
+    b.steps(&[&["sleep"]]);
+    let id = ctx.id();
+    user.on_bundle(&["create"], &b, &id)?.ok()?;
+    let status = || -> Result<String, Failure> {
+        Ok(user.cmd(&["state", &id]).ok()?.json()?["status"].as_str().unwrap_or("").to_owned())
+    };
+    ensure_eq!(status()?, "created", "status");
+    user.cmd(&["start", &id]).ok()?;
+    ensure_eq!(status()?, "running", "status");
+    user.cmd(&["kill", &id, "KILL"]).ok()?;
+    let stopped = ctx.wait_for(std::time::Duration::from_secs(5), || status().is_ok_and(|s| s == "stopped"));
+    ensure!(stopped, "status is {}", status()?);
+    user.cmd(&["delete", &id]).ok()?;
+    user.clean()
+}
+
+fn exec(ctx: &Ctx) -> Verdict {
+    let user = User::new(ctx)?;
+    let mut b = ctx.rootless_bundle()?;
+    b.steps(&[&["sleep"]]);
+    let id = ctx.id();
+    user.on_bundle(&["run", "-d"], &b, &id)?.ok()?;
+    let out = user.cmd(&["exec", &id, "/bin/probe", "facts"]).run()?;
+    let code = user.cmd(&["exec", &id, "/bin/probe", "exit", "9"]).run()?.code();
+    user.cmd(&["delete", "--force", &id]).ok()?;
+    ensure_eq!(Facts::lines(&out.ok()?.stdout)?[0].status("Uid"), "0 0 0 0", "Uid");
+    ensure_eq!(code, 9, "exit code");
+    user.clean()
+}
+
+fn exit_code(ctx: &Ctx) -> Verdict {
+    let user = User::new(ctx)?;
+    let mut b = ctx.rootless_bundle()?;
+    b.steps(&[&["exit", "7"]]);
+    user.on_bundle(&["run"], &b, &ctx.id())?.run()?.exits(7)?;
+    user.clean()
+}
+
+/// Without --root: `$XDG_RUNTIME_DIR`/NAME.
+fn default_root(ctx: &Ctx) -> Verdict {
+    let user = User::new(ctx)?;
+    let b = ctx.rootless_bundle()?;
+    b.save()?;
+    let cmd = ctx.bare().user(USER, USER).cwd("/").env("XDG_RUNTIME_DIR", &user.state).args(["run", "-b"]);
+    cmd.arg(&b.dir).arg(ctx.id()).ok()?;
+    let made: Vec<_> = fs::read_dir(&user.state)?.flatten().map(|e| e.path()).collect();
+    ensure_eq!(made.len(), 1, "directories in XDG_RUNTIME_DIR ({made:?})");
+    ensure!(leaks::state_left(&made[0]).is_empty(), "state left in {made:?}");
+    Ok(())
+}
+
+fn devices(ctx: &Ctx) -> Verdict {
+    let mut b = ctx.rootless_bundle()?;
+    b.steps(&[&["open", "/dev/null", "rw"], &["open", "/dev/zero", "r"], &["facts"]]);
+    let steps = User::new(ctx)?.facts(&b)?;
+    ensure_eq!((steps[0].result(), steps[1].result()), ("ok", "ok"), "opening /dev/null and /dev/zero");
+    ensure_eq!(*steps[2].get("/dev/urandom/rdev"), json!("1:9"), "/dev/urandom");
+    Ok(())
+}
+
+fn mounts(ctx: &Ctx) -> Verdict {
+    let mut b = ctx.rootless_bundle()?;
+    b.mount("/tmp", "tmpfs", "t", &["nosuid", "size=64k"]);
+    let f = User::new(ctx)?.facts(&b)?.remove(0);
+    for (at, kind) in
+        [("/proc", "proc"), ("/sys", "sysfs"), ("/dev", "tmpfs"), ("/dev/pts", "devpts"), ("/tmp", "tmpfs")]
+    {
+        ensure_eq!(f.mount(at)?.fstype, kind, "type of {at}");
+    }
+    ensure!(f.mount("/sys")?.own("ro"), "/sys is writable");
+    Ok(())
+}
+
+fn readonly_root(ctx: &Ctx) -> Verdict {
+    let mut b = ctx.rootless_bundle()?;
+    b.steps(&[&["create", "/tmp/x", "x"]]);
+    ensure_eq!(User::new(ctx)?.facts(&b)?[0].result(), "EROFS", "writing to a read-only root");
+    b.writable();
+    fs::create_dir_all(ctx.scratch().join("again"))?;
+    let again = User { ctx, state: ctx.scratch().join("user") };
+    ensure_eq!(again.facts(&b)?[0].result(), "ok", "writing to a writable root");
+    Ok(())
+}
+
+fn delete_force(ctx: &Ctx) -> Verdict {
+    let user = User::new(ctx)?;
+    let mut b = ctx.rootless_bundle()?;
+    b.steps(&[&["sleep"]]);
+    let id = ctx.id();
+    user.on_bundle(&["run", "-d"], &b, &id)?.ok()?;
+    user.cmd(&["delete", "--force", &id]).ok()?;
+    user.clean()
+}
+
+/// An id that the user does not own and no newuidmap range covers.
+fn foreign_id(ctx: &Ctx) -> Verdict {
+    let user = User::new(ctx)?;
+    let mut b = ctx.rootless_bundle()?;
+    b.set("/linux/uidMappings/0/hostID", json!(12345));
+    let out = user.on_bundle(&["run"], &b, &ctx.id())?.run()?;
+    ensure!(
+        out.code() != 0 && !out.stderr.trim().is_empty(),
+        "exit code {}, stderr {}",
+        out.code(),
+        out.stderr
+    );
+    user.clean()
+}
+
+/// CVE-2023-25809.
+fn cgroup_readonly(ctx: &Ctx) -> Verdict {
+    let user = User::new(ctx)?;
+    let mut b = ctx.rootless_bundle()?;
+    b.set(
+        "/mounts/-",
+        json!({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup",
+               "options": ["nosuid", "noexec", "nodev", "relatime", "ro"]}),
+    );
+    b.steps(&[
+        &["mkdir", "/sys/fs/cgroup/x"],
+        &["mkdir", "/sys/fs/cgroup/unified/x"],
+        &["mkdir", "/sys/fs/cgroup/memory/x"],
+    ]);
+    let out = user.on_bundle(&["run"], &b, &ctx.id())?.run()?;
+    user.clean()?;
+    for step in Facts::lines(&out.stdout)?.iter().skip(1) {
+        ensure!(step.result() != "ok", "made a cgroup of the host's");
+    }
+    Ok(())
+}
+
+fn failure(ctx: &Ctx) -> Verdict {
+    let user = User::new(ctx)?;
+    let mut b = ctx.rootless_bundle()?;
+    b.set("/process/args", json!(["/nowhere/prog"]));
+    let out = user.on_bundle(&["create"], &b, &ctx.id())?.run()?;
+    ensure_eq!(out.code(), 1, "exit code");
+    ensure!(out.stderr.contains("no such file or directory"), "stderr: {}", out.stderr);
+    user.clean()
+}
+
+fn hooks(ctx: &Ctx) -> Verdict {
+    let user = User::new(ctx)?;
+    let mut b = ctx.rootless_bundle()?;
+    let log = b.dir.join("out/log");
+    for kind in ["prestart", "createRuntime", "createContainer", "poststop"] {
+        b.hook(kind, ctx, &log, kind, &[]);
+    }
+    user.facts(&b)?;
+    let text = fs::read_to_string(&log)?;
+    ensure_eq!(text.lines().count(), 4, "hooks that ran");
+    Ok(())
+}
+
+fn seccomp(ctx: &Ctx) -> Verdict {
+    let mut b = ctx.rootless_bundle()?;
+    b.set(
+        "/linux/seccomp",
+        json!({"defaultAction": "SCMP_ACT_ALLOW",
+               "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_ERRNO", "errnoRet": 28}]}),
+    );
+    b.steps(&[&["mkdir", "/dev/shm/x"]]);
+    ensure_eq!(User::new(ctx)?.facts(&b)?[0].result(), "ENOSPC", "mkdir");
+    Ok(())
+}
