@@ -59,7 +59,8 @@ impl From<serde_json::Error> for Failure {
 #[macro_export]
 macro_rules! ensure {
     ($cond:expr, $($arg:tt)+) => {
-        if !$cond {
+        let holds: bool = $cond;
+        if !holds {
             return Err($crate::failure::Failure::new(format!($($arg)+)));
         }
     };

@@ -101,6 +101,15 @@ fn seccomp(b: &mut Bundle) -> Verdict {
     Ok(())
 }
 
+/// Differences that are meant, each with its reason.
+const ACCEPTED: &[(&str, &str)] = &[
+    (
+        "/sys/fs/cgroup tmpfs from tmpfs",
+        "runc 1.1 leaves the tmpfs around v1 hierarchies writable although `ro` is asked",
+    ),
+    (" root /null ", "a mask that does not depend on the container's own /dev/null resists CVE-2025-31133"),
+];
+
 /// Both runtimes, each with a bundle of its own, `create` and `start` so that stdio is passed on as it is.
 fn compare(ctx: &Ctx, change: fn(&mut Bundle) -> Verdict) -> Verdict {
     let [ours, runc] = both(ctx, |runtime| {
@@ -124,7 +133,8 @@ fn exec(ctx: &Ctx) -> Verdict {
         let out = c.cmd(&args).ok()?;
         let mut seen = normalise(ctx, &b, &c.id, Facts::lines(&out.stdout)?.remove(0));
         // How many processes a runtime needed before is its own business.
-        for pointer in ["/pid", "/process/pgid", "/process/sid", "/status/NSpid"] {
+        // So is what it puts between its own stdio and an attached process.
+        for pointer in ["/pid", "/process/pgid", "/process/sid", "/status/NSpid", "/stdin", "/stdout"] {
             if let Some(value) = seen.pointer_mut(pointer) {
                 *value = json!("some");
             }
@@ -255,6 +265,9 @@ fn normalise(ctx: &Ctx, b: &Bundle, id: &str, facts: Facts) -> Value {
         *link = if own.is_ok_and(|o| json!(o) == *link) { json!("host") } else { json!("own") };
     }
     v["mountinfo"] = mounts;
+    // glibc's posix_spawn, with which the harness starts a runtime, ignores its internal 32 and 33.
+    let ignored = v["status"]["SigIgn"].as_str().and_then(|h| u64::from_str_radix(h, 16).ok());
+    v["status"]["SigIgn"] = json!(ignored.map(|bits| bits & !(0b11 << 31)));
     v["process"]["keyring"] = json!(v["process"]["keyring"].as_i64() > Some(0));
     for fd in ["0", "1", "2"] {
         v["fds"][fd] = json!("given");
@@ -299,6 +312,7 @@ fn mount_line(m: &mountinfo::Mount) -> String {
 fn differences(ours: &Value, runc: &Value) -> Verdict {
     let mut found = Vec::new();
     walk("", ours, runc, &mut found);
+    found.retain(|f| !ACCEPTED.iter().any(|(text, _reason)| f.contains(text)));
     if found.is_empty() {
         return Ok(());
     }
