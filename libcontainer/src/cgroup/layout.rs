@@ -1,15 +1,14 @@
 //! Which cgroup hierarchies this mount namespace shows, and where.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::dir::read_at;
 use super::error::Error;
 use crate::error::PathError;
 
 const ROOT: &str = "/sys/fs/cgroup";
-const MOUNTINFO: &str = "/proc/thread-self/mountinfo";
-const SELF_CGROUP: &str = "/proc/thread-self/cgroup";
+const SELF: &str = "/proc/thread-self";
 
 /// Controllers of version 1, as they appear among the mount options.
 const V1_CONTROLLERS: [&str; 14] = [
@@ -79,8 +78,8 @@ impl Layout {
         if rustix::fs::statfs(ROOT).is_ok_and(|s| i128::from(s.f_type) == i128::from(CGROUP2_SUPER_MAGIC)) {
             return Ok(Layout::Unified { mount: PathBuf::from(ROOT) });
         }
-        let path = Path::new(MOUNTINFO);
-        let mounts = fs::read_to_string(path).map_err(PathError::doing("read", path))?;
+        let path = Path::new(SELF);
+        let mounts = read_at(path, "mountinfo").map_err(PathError::doing("read", &path.join("mountinfo")))?;
         Ok(Layout::from_mountinfo(&mounts))
     }
 
@@ -172,11 +171,11 @@ pub(super) struct Own(Vec<(String, PathBuf)>);
 
 impl Own {
     pub fn read() -> Result<Own, Error> {
-        let path = Path::new(SELF_CGROUP);
-        match fs::read_to_string(path) {
+        let path = Path::new(SELF);
+        match read_at(path, "cgroup") {
             Ok(text) => Ok(Own::parse(&text)),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Own::default()),
-            Err(e) => Err(PathError::doing("read", path)(e).into()),
+            Err(e) => Err(PathError::doing("read", &path.join("cgroup"))(e).into()),
         }
     }
 
