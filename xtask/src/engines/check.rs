@@ -32,12 +32,20 @@ impl fmt::Display for Engine {
 }
 
 /// What the scripts may use: `$RT` the runtime (a name for docker, a path for ctr), `$I` the image, `$N` a name for the
-/// container, `$T` an empty directory; `run` for a container in the foreground, `start` for one that stays.
+/// container, `$T` an empty directory; `run` for a container in the foreground, `start` for one that stays, `until_ok`
+/// to wait for a command to succeed. A script that prints `SKIP: reason` is not judged.
+const COMMON_PRELUDE: &str = r#"
+until_ok() { i=0; while [ $i -lt 100 ] && ! "$@" >/dev/null 2>&1; do i=$((i + 1)); sleep 0.1; done; }
+all_capabilities() {
+    all=$(printf '%016x' $(((1 << ($(cat /proc/sys/kernel/cap_last_cap) + 1)) - 1)))
+    grep -q "CapBnd:.$all" /proc/self/status || { echo "SKIP: this machine withholds capabilities"; exit 0; }
+}
+"#;
+
 const DOCKER_PRELUDE: &str = r#"
 run() { docker run --rm --runtime "$RT" "$@"; }
 start() { docker run -d --runtime "$RT" --name "$N" "$@" >/dev/null || echo "start: $?"; }
 state() { docker inspect -f '{{.State.Status}} {{.State.ExitCode}}' "$N"; }
-until_ok() { i=0; while [ $i -lt 100 ] && ! "$@" >/dev/null 2>&1; do i=$((i + 1)); sleep 0.1; done; }
 "#;
 
 const CONTAINERD_PRELUDE: &str = r#"
@@ -45,7 +53,6 @@ ctr() { command ctr --address "$ADDRESS" --namespace "$NAMESPACE" "$@"; }
 run() { o="$1"; shift; ctr run --rm --runc-binary "$RT" $o "$I" "$N" "$@"; }
 start() { o="$1"; shift; ctr run -d --runc-binary "$RT" $o "$I" "$N" "$@" || echo "start: $?"; }
 state() { ctr task ls | awk -v name="$N" '$1 == name { print $3 }'; }
-until_ok() { i=0; while [ $i -lt 100 ] && ! "$@" >/dev/null 2>&1; do i=$((i + 1)); sleep 0.1; done; }
 is() { [ "$(state)" = "$1" ]; }
 "#;
 
@@ -75,7 +82,7 @@ impl Check {
             Engine::Docker => (DOCKER_PRELUDE, DOCKER_EPILOGUE, name),
             Engine::Containerd => (CONTAINERD_PRELUDE, CONTAINERD_EPILOGUE, path),
         };
-        let script = format!("exec 2>&1\n{prelude}\n{}\n{epilogue}", self.script);
+        let script = format!("exec 2>&1\n{COMMON_PRELUDE}{prelude}\n{}\n{epilogue}", self.script);
         let container = format!("check-{name}");
         let mut command = Command::new("timeout");
         command.args(["--kill-after=5", TIMEOUT_SECONDS, "sh", "-c", &script]).stdin(Stdio::null());
@@ -125,19 +132,38 @@ pub struct Outcome {
     pub elapsed: Duration,
 }
 
+/// What to think of a check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The runtime did what the reference did, and both what is expected.
+    Passed,
+    /// It did not.
+    Failed,
+    /// The machine lacks what the check needs; the output says what that is.
+    Skipped,
+}
+
 impl Outcome {
-    /// Whether the runtime did what the reference did, and both what is expected.
-    pub fn passed(&self) -> bool {
-        self.subject == self.reference && self.check.expected.is_none_or(|text| self.subject == text)
+    /// Judges by the two outputs.
+    pub fn verdict(&self) -> Verdict {
+        if self.subject == self.reference && self.check.expected.is_none_or(|text| self.subject == text) {
+            if self.subject.starts_with("SKIP: ") { Verdict::Skipped } else { Verdict::Passed }
+        } else {
+            Verdict::Failed
+        }
     }
 }
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let verdict = if self.passed() { "ok" } else { "FAILED" };
+        let verdict = match self.verdict() {
+            Verdict::Passed => "ok",
+            Verdict::Failed => "FAILED",
+            Verdict::Skipped => self.subject.trim_end(),
+        };
         let elapsed = self.elapsed.as_secs_f64();
-        writeln!(f, "{:7} {:32} {verdict:6} {elapsed:5.1} s", self.engine.to_string(), self.check.name)?;
-        if self.passed() {
+        writeln!(f, "{:7} {:34} {elapsed:5.1} s  {verdict}", self.engine.to_string(), self.check.name)?;
+        if self.verdict() != Verdict::Failed {
             return Ok(());
         }
         let sides = [("reference", Some(self.reference.as_str())), ("subject", Some(self.subject.as_str()))];

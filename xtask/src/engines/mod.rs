@@ -18,7 +18,7 @@ use crate::error::{Doing, Error, Result};
 use crate::host::{self, Profile, TempDir};
 use crate::sys::{self, Prepared};
 
-use check::{Check, Engine, Outcome};
+use check::{Check, Engine, Outcome, Verdict};
 use daemon::Daemon;
 
 /// Names the lane's directory to the process inside of the namespaces, and its cgroups.
@@ -112,8 +112,9 @@ fn inside(directory: &Path, subject: &str, reference: &str, filter: Option<&str>
         outcomes.push(check_both(engine, check, &daemon, reference, subject)?);
     }
     daemon.stop()?;
-    let failed = outcomes.iter().filter(|outcome| !outcome.passed()).count();
-    println!("{} passed, {failed} failed", outcomes.len() - failed);
+    let count = |verdict| outcomes.iter().filter(|outcome| outcome.verdict() == verdict).count();
+    let failed = count(Verdict::Failed);
+    println!("{} passed, {failed} failed, {} skipped", count(Verdict::Passed), count(Verdict::Skipped));
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
