@@ -19,7 +19,7 @@ use super::action::Action;
 use super::arch::{Arch, high_half, low_half};
 use super::ir::{ArchMap, Check, Clause, Decision, Ir, not_implemented};
 use super::rules::{Condition, Test};
-use super::tables::X32_BIT;
+use super::tables::{ARM_PRIVATE, X32_BIT};
 
 /// The kernel's limit (`BPF_MAXINSNS`).
 pub(super) const MAX_INSTRUCTIONS: usize = 4096;
@@ -387,27 +387,24 @@ fn push(segments: &mut Vec<Segment>, start: u32, goal: Goal) {
 fn segments(map: &ArchMap, default: Goal) -> Vec<Segment> {
     let mut segments = Vec::with_capacity(map.entries.len() + 8);
     let beyond = map.newest.map_or(default, |_| Goal::Ret(not_implemented(map.arch).to_ret()));
-    let newest = map.newest.map_or(u32::MAX, |nr| plain(map, nr));
-    // What numbers that are not listed meet, from `from` up to `to`.
-    let fill = |segments: &mut Vec<Segment>, from: u32, to: u32| {
-        if from >= to {
-            return;
-        }
-        if from <= newest {
-            push(segments, from, default);
-        }
-        if to > newest.saturating_add(1) {
-            push(segments, from.max(newest + 1), beyond);
+    let newer = map.newest.map_or(u64::MAX, |nr| u64::from(plain(map, nr)) + 1);
+    let private = if map.arch == Arch::Arm { ARM_PRIVATE.into() } else { u64::MAX };
+    let unlisted = [(0, newer, default), (newer, private, beyond), (private, u64::MAX, default)];
+    let fill = |segments: &mut Vec<Segment>, from: u64, to: u64| {
+        for (first, end, goal) in unlisted {
+            if from.max(first) < to.min(end) {
+                push(segments, from.max(first) as u32, goal);
+            }
         }
     };
     let mut next = 0;
     for &(nr, decision) in &map.entries {
         let nr = plain(map, nr);
-        fill(&mut segments, next, nr);
+        fill(&mut segments, next, nr.into());
         push(&mut segments, nr, goal_of(decision));
-        next = nr + 1;
+        next = u64::from(nr) + 1;
     }
-    fill(&mut segments, next, u32::MAX);
+    fill(&mut segments, next, 1 << 32);
     segments
 }
 

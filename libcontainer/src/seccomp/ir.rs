@@ -19,7 +19,7 @@ pub(super) struct ArchMap {
     pub(super) arch: Arch,
     /// By ascending number; all others meet the default action, or ENOSYS.
     pub(super) entries: Vec<(u32, Decision)>,
-    /// Numbers above this one are newer than the profile and meet ENOSYS.
+    /// Numbers above this one are newer than the profile and meet ENOSYS, but for those that are private to ARM.
     pub(super) newest: Option<u32>,
 }
 
@@ -162,8 +162,16 @@ impl Ir {
         let place = entries.binary_search_by_key(&nr, |entry| entry.0);
         if let Ok(i) = place {
             match entries[i].1 {
+                // What is left of conditions that never hold; rules with the default action are dropped before.
+                Decision::Act(action) if action == self.default => (),
                 Decision::Act(_) => return,
-                Decision::Check(check) => clauses.extend_from_slice(&self.checks[usize::from(check)].clauses),
+                Decision::Check(check) => {
+                    let check = &self.checks[usize::from(check)];
+                    if check.otherwise != self.default {
+                        return;
+                    }
+                    clauses.extend_from_slice(&check.clauses);
+                }
             }
         }
         for &(key, decision) in behind.iter().filter(|(key, _)| key & 0xff00 == tag(multiplexer) & 0xff00) {

@@ -1,7 +1,9 @@
 mod exact;
+mod init;
 mod naive;
 mod property;
 mod random;
+mod refused;
 
 use super::{Arch, Filter};
 use crate::config::Seccomp;

@@ -68,7 +68,7 @@ pub(super) fn decide(profile: &Seccomp, native: Arch, data: &SeccompData) -> Act
     by_rules(&named, arch, &data.args).or_else(|| behind(&active, arch, data)).unwrap_or(default)
 }
 
-/// Greater than every number that the profile mentions, apart from ARM's private ones; 0 on s390 means the same.
+/// Greater than every number that the profile mentions, and not one of ARM's private ones; 0 on s390 means the same.
 fn is_newer(rules: &[&SyscallRule], arch: Arch, nr: u32) -> bool {
     let number = |name: &String| {
         let multiplexer = if SOCKETCALLS.contains(&&**name) {
@@ -80,13 +80,12 @@ fn is_newer(rules: &[&SyscallRule], arch: Arch, nr: u32) -> bool {
         };
         number_of(arch, name).or(number_of(arch, multiplexer))
     };
-    let mut numbers: Vec<u32> = rules.iter().flat_map(|rule| &rule.names).filter_map(number).collect();
-    let mentioned = numbers.contains(&nr);
-    numbers.retain(|nr| arch != Arch::Arm || *nr < 0xf0000);
-    match numbers.iter().max() {
+    let public = |nr: &u32| arch != Arch::Arm || *nr < 0xf0000;
+    let numbers = rules.iter().flat_map(|rule| &rule.names).filter_map(number).filter(public);
+    match numbers.max() {
         None => false,
         Some(_) if nr == 0 && matches!(arch, Arch::S390 | Arch::S390x) => true,
-        Some(&newest) => nr > newest && !mentioned,
+        Some(newest) => nr > newest && public(&nr),
     }
 }
 
