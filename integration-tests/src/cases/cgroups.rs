@@ -1,4 +1,4 @@
-//! Control groups: where the container is, its limits and their effects, on v1 and on the unified hierarchy.
+//! Control groups of version 1: where the container is, its limits and their effects.
 
 use crate::failure::Verdict;
 use crate::registry::{Case, Need};
@@ -8,7 +8,8 @@ use std::fs;
 use std::path::Path;
 
 /// Label, clause, member of `linux.resources`, value, controller, file, content.
-type Row = (&'static str, &'static str, &'static str, &'static str, &'static str, &'static str, &'static str);
+pub(super) type Row =
+    (&'static str, &'static str, &'static str, &'static str, &'static str, &'static str, &'static str);
 
 /// Values as JSON text, so that the table is constant.
 const V1: &[Row] = &[
@@ -97,66 +98,12 @@ const V1: &[Row] = &[
     ("pids-empty", "RPID-03", "pids", r#"{}"#, "pids", "pids.max", "max"),
 ];
 
-/// The same for the unified hierarchy; skipped where a controller is bound to v1.
-const V2: &[Row] = &[
-    ("memory-max", "RMEM-01", "memory", r#"{"limit":67108864}"#, "memory", "memory.max", "67108864"),
-    ("memory-unlimited", "RMEM-01", "memory", r#"{"limit":-1}"#, "memory", "memory.max", "max"),
-    ("memory-low", "RMEM-02", "memory", r#"{"reservation":33554432}"#, "memory", "memory.low", "33554432"),
-    (
-        "memory-swap",
-        "RMEM-03",
-        "memory",
-        r#"{"limit":67108864,"swap":134217728}"#,
-        "memory",
-        "memory.swap.max",
-        "67108864",
-    ),
-    (
-        "memory-swap-equal",
-        "RMEM-04",
-        "memory",
-        r#"{"limit":67108864,"swap":67108864}"#,
-        "memory",
-        "memory.swap.max",
-        "0",
-    ),
-    ("cpu-weight", "RCPU-01", "cpu", r#"{"shares":1024}"#, "cpu", "cpu.weight", "100"),
-    ("cpu-max", "RCPU-03", "cpu", r#"{"quota":50000,"period":100000}"#, "cpu", "cpu.max", "50000 100000"),
-    ("cpu-period", "RCPU-04", "cpu", r#"{"period":50000}"#, "cpu", "cpu.max", "max 50000"),
-    ("cpuset-cpus", "RCPU-09", "cpu", r#"{"cpus":"0"}"#, "cpuset", "cpuset.cpus", "0"),
-    ("pids-limit", "RPID-01", "pids", r#"{"limit":42}"#, "pids", "pids.max", "42"),
-    ("pids-unlimited", "RPID-01", "pids", r#"{"limit":-1}"#, "pids", "pids.max", "max"),
-    (
-        "hugetlb",
-        "RHUG-02",
-        "hugepageLimits",
-        r#"[{"pageSize":"2MB","limit":4194304}]"#,
-        "hugetlb",
-        "hugetlb.2MB.max",
-        "4194304",
-    ),
-    (
-        "unified-hugetlb",
-        "UNI-01",
-        "unified",
-        r#"{"hugetlb.2MB.max":"2097152"}"#,
-        "hugetlb",
-        "hugetlb.2MB.max",
-        "2097152",
-    ),
-];
-
 pub fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for row in V1 {
         let name = format!("cgroup-v1/{}", row.0);
         let case = Case::new(name, std::slice::from_ref(&row.1), move |ctx| limit(ctx, row, row.4));
         cases.push(case.needs(&[Need::V1(row.4), Need::V1File(row.4, file_of_root(row.5))]));
-    }
-    for row in V2 {
-        let name = format!("cgroup-v2/{}", row.0);
-        let case = Case::new(name, std::slice::from_ref(&row.1), move |ctx| limit(ctx, row, ""));
-        cases.push(case.needs(&[Need::V2(row.4)]));
     }
     for throttle in ["Read", "Write"] {
         for unit in ["Bps", "IOPS"] {
@@ -169,7 +116,7 @@ pub fn cases() -> Vec<Case> {
     }
     cases.extend(placement());
     cases.extend(effects());
-    cases.extend(unified());
+    cases.extend(super::cgroups_unified::cases());
     cases
 }
 
@@ -233,30 +180,6 @@ fn effects() -> Vec<Case> {
     ]
 }
 
-fn unified() -> Vec<Case> {
-    let case = |name: &str, clauses, body: fn(&Ctx) -> Verdict| {
-        Case::new(format!("cgroup-v2/{name}"), clauses, body).needs(&[Need::Unified])
-    };
-    vec![
-        case("placement", &["CG-02"], v2_placement),
-        case("default-path", &["CG-05"], v2_default),
-        case("devices-denied", &["RDEV-07", "DEV-17"], devices_denied),
-        case("devices-allowed", &["RDEV-07"], devices_allowed),
-        case("devices-exec-too", &["RDEV-07"], devices_exec),
-        case("pause-freezes", &["ST-05"], v2_pause).practice(),
-        case("kill-all", &["OPS-21"], v2_kill_all).practice(),
-        case("delete-force-paused", &["OPS-22"], v2_delete_paused).practice(),
-        case("run", &["LIF-08"], |ctx| ctx.facts(&ctx.bundle()?).map(drop)),
-        case("exec-same-cgroup", &["CG-04"], v2_exec).practice(),
-        case("unknown-file-is-refused", &["UNI-04"], v2_unknown_file),
-        case("slash-in-key-is-refused", &["UNI-06"], v2_slash).practice(),
-        case("cgroup-namespace-root", &["NS-12"], v2_namespace).practice(),
-        case("ps", &["OPS-01"], ps_json).practice(),
-        case("nested-cgroups-are-removed", &["CG-13"], v2_nested).practice(),
-        case("network-class-is-refused-or-ignored", &["RNET-01", "UNI-05"], v2_net_class).should(),
-    ]
-}
-
 fn sleeper_with<'c>(
     ctx: &'c Ctx,
     member: &str,
@@ -267,7 +190,7 @@ fn sleeper_with<'c>(
     ctx.create(&b)
 }
 
-fn limit(ctx: &Ctx, row: &Row, hierarchy: &str) -> Verdict {
+pub(super) fn limit(ctx: &Ctx, row: &Row, hierarchy: &str) -> Verdict {
     let (_, _, member, value, _, file, want) = *row;
     let c = sleeper_with(ctx, member, serde_json::from_str(value)?)?;
     let got = cgroup::read(&c.cgroup(hierarchy)?, file)?;
@@ -299,7 +222,7 @@ fn blkio_throttle(ctx: &Ctx, direction: &str, unit: &str) -> Verdict {
     Ok(())
 }
 
-fn at_path<'c>(ctx: &'c Ctx, path: &str) -> Result<crate::Container<'c>, crate::Failure> {
+pub(super) fn at_path<'c>(ctx: &'c Ctx, path: &str) -> Result<crate::Container<'c>, crate::Failure> {
     let mut b = ctx.bundle()?;
     b.set("/linux/cgroupsPath", json!(path)).steps(&[&["sleep"]]);
     ctx.create(&b)
@@ -495,7 +418,7 @@ const NODE_CAPS: &[&str] = &["CAP_MKNOD", "CAP_DAC_OVERRIDE"];
 /// A device that everybody may open who can get at a node.
 const FUSE: &[&str] = &["mknod", "/dev/mine", "c", "10", "229"];
 
-fn devices_denied(ctx: &Ctx) -> Verdict {
+pub(super) fn devices_denied(ctx: &Ctx) -> Verdict {
     let mut b = ctx.bundle()?;
     b.caps(NODE_CAPS).steps(&[FUSE, &["open", "/dev/mine", "r"], &["open", "/dev/null", "rw"]]);
     let steps = ctx.run_steps(&b)?;
@@ -505,7 +428,7 @@ fn devices_denied(ctx: &Ctx) -> Verdict {
     Ok(())
 }
 
-fn devices_allowed(ctx: &Ctx) -> Verdict {
+pub(super) fn devices_allowed(ctx: &Ctx) -> Verdict {
     let mut b = ctx.bundle()?;
     b.set(
         "/linux/resources/devices",
@@ -518,7 +441,7 @@ fn devices_allowed(ctx: &Ctx) -> Verdict {
     Ok(())
 }
 
-fn devices_exec(ctx: &Ctx) -> Verdict {
+pub(super) fn devices_exec(ctx: &Ctx) -> Verdict {
     let mut b = ctx.bundle()?;
     b.caps(NODE_CAPS).steps(&[&["sleep"]]);
     let c = ctx.start(&b)?;
@@ -574,7 +497,7 @@ fn update_options(ctx: &Ctx) -> Verdict {
     Ok(())
 }
 
-fn ps_json(ctx: &Ctx) -> Verdict {
+pub(super) fn ps_json(ctx: &Ctx) -> Verdict {
     let mut b = ctx.bundle()?;
     b.steps(&[&["children", "2", "keep"], &["sleep"]]);
     let c = ctx.start(&b)?;
@@ -607,95 +530,4 @@ fn pause_stopped(ctx: &Ctx) -> Verdict {
 fn resume_running(ctx: &Ctx) -> Verdict {
     let c = ctx.sleeper()?;
     c.cmd(&["resume"]).run()?.refused(&["not paused"]).map(drop)
-}
-
-fn v2_placement(ctx: &Ctx) -> Verdict {
-    let path = format!("/{}", ctx.id());
-    let c = at_path(ctx, &path)?;
-    ensure_eq!(cgroup::path_of(&c.proc_file("cgroup")?, ""), Some(path), "cgroup");
-    Ok(())
-}
-
-fn v2_default(ctx: &Ctx) -> Verdict {
-    let c = ctx.create(&ctx.bundle()?)?;
-    let path = cgroup::path_of(&c.proc_file("cgroup")?, "").unwrap_or_default();
-    ensure!(path.ends_with(&format!("/{}", c.id)), "cgroup: {path}");
-    Ok(())
-}
-
-fn v2_pause(ctx: &Ctx) -> Verdict {
-    let c = ctx.sleeper()?;
-    let dir = c.cgroup("")?;
-    c.cmd(&["pause"]).ok()?;
-    ensure!(cgroup::read(&dir, "cgroup.events")?.contains("frozen 1"), "the cgroup is not frozen");
-    c.expect_status("paused")?;
-    c.cmd(&["resume"]).ok()?;
-    ensure!(cgroup::read(&dir, "cgroup.events")?.contains("frozen 0"), "the cgroup is still frozen");
-    c.expect_status("running")
-}
-
-fn v2_kill_all(ctx: &Ctx) -> Verdict {
-    let mut b = ctx.bundle()?;
-    b.without_namespace("pid").steps(&[&["children", "3", "keep"], &["sleep"]]);
-    let c = ctx.start(&b)?;
-    c.lines(1)?;
-    c.cmd(&["kill", "--all"]).arg("KILL").ok()?;
-    let dir = c.cgroup("")?;
-    let empty = ctx.wait_for(std::time::Duration::from_secs(5), || {
-        while crate::sys::reap(-1).is_some() {}
-        fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default().is_empty()
-    });
-    ensure!(empty, "processes are left");
-    c.delete().map(drop)
-}
-
-fn v2_delete_paused(ctx: &Ctx) -> Verdict {
-    let c = ctx.sleeper()?;
-    c.cmd(&["pause"]).ok()?;
-    c.delete_force()?;
-    ctx.nothing_left(&c.id)
-}
-
-fn v2_exec(ctx: &Ctx) -> Verdict {
-    let c = ctx.sleeper()?;
-    ensure_eq!(c.exec_facts(&[])?.str("/cgroup"), c.proc_file("cgroup")?, "cgroup of exec");
-    Ok(())
-}
-
-fn v2_unknown_file(ctx: &Ctx) -> Verdict {
-    let mut b = ctx.bundle()?;
-    b.set("/linux/resources/unified", json!({"foo.bar": "1"}));
-    ctx.refuses(&b, &["foo"]).map(drop)
-}
-
-fn v2_slash(ctx: &Ctx) -> Verdict {
-    let mut b = ctx.bundle()?;
-    b.set("/linux/resources/unified", json!({"../cgroup.freeze": "0"}));
-    ctx.fails(&b).map(drop)
-}
-
-fn v2_namespace(ctx: &Ctx) -> Verdict {
-    let mut b = ctx.bundle()?;
-    b.set("/linux/namespaces/-", json!({"type": "cgroup"}));
-    let facts = ctx.facts(&b)?;
-    ensure_eq!(cgroup::path_of(facts.str("/cgroup"), ""), Some("/".to_owned()), "cgroup seen inside");
-    Ok(())
-}
-
-fn v2_nested(ctx: &Ctx) -> Verdict {
-    let c = ctx.sleeper()?;
-    let dir = c.cgroup("")?;
-    fs::create_dir_all(dir.join("inner/deeper"))?;
-    c.delete_force()?;
-    ensure!(!dir.exists(), "{} is still there", dir.display());
-    Ok(())
-}
-
-/// There is no conversion: an error is in the spirit of the text, runc ignores it. A crash is neither.
-fn v2_net_class(ctx: &Ctx) -> Verdict {
-    let mut b = ctx.bundle()?;
-    b.set("/linux/resources/network", json!({"classID": 1048577}));
-    let out = ctx.run(&b)?;
-    ensure!(out.code() <= 1, "exit code {}", out.code());
-    Ok(())
 }

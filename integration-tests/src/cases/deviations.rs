@@ -7,6 +7,15 @@ const POSTSTART: &str = "runs poststart hooks at the end of create";
 
 /// Case, runtime, prefix of its version, reason.
 const KNOWN: &[(&str, &str, &str, &str)] = &[
+    ("threat/passwd-is-fifo", "runc", "1.1", "waits for somebody to write to the image's /etc/passwd"),
+    ("threat/group-is-fifo", "runc", "1.1", "waits for somebody to write to the image's /etc/group"),
+    (
+        "threat/signals-cannot-reach-runtime",
+        "runc",
+        "1.1",
+        "cuts a signal number to 32 bits: 4294967305 kills",
+    ),
+    ("threat/state-directory-is-symlink", "runc", "1.1", "follows a link in its state directory"),
     (
         "exec/process-file",
         "runc",

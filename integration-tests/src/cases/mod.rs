@@ -4,6 +4,7 @@ use crate::registry::Case;
 
 mod capabilities;
 mod cgroups;
+mod cgroups_unified;
 mod console;
 mod deviations;
 mod devices;
@@ -20,6 +21,7 @@ mod rootless;
 mod seccomp;
 mod state;
 mod stress;
+mod threats;
 
 /// Every case, in the order of the report.
 pub fn all() -> Vec<Case> {
@@ -40,6 +42,7 @@ pub fn all() -> Vec<Case> {
         console::cases(),
         rootless::cases(),
         parity::cases(),
+        threats::cases(),
         stress::cases(),
     ];
     let mut cases: Vec<Case> = areas.into_iter().flatten().collect();
