@@ -6,14 +6,15 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, FileType, fstat, fstatfs};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
-    fsconfig_reconfigure, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, fspick, move_mount,
-    open_tree,
+    FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags,
+    OpenTreeFlags, fsconfig_create, fsconfig_reconfigure, fsconfig_set_flag, fsconfig_set_string, fsmount,
+    fsopen, fspick, mount_change, move_mount, open_tree,
 };
 
 use crate::channel::{At, Failure, Result};
 use crate::frame::Step;
-use crate::paths::{Create, resolve, resolve_or_create, resolve_real};
+use crate::nodes::find_null;
+use crate::paths::{Create, PathBuffer, resolve, resolve_or_create, resolve_real};
 use crate::plan::{Attrs, BindFrom, Guard, MountOp, Param, Slot, Source};
 use crate::sys::{MountAttr, mount_setattr};
 
@@ -202,9 +203,11 @@ fn octal(mode: u32) -> [u8; 8] {
 
 /// Makes paths unreadable: files show the null device, directories an empty read-only tmpfs. Missing ones are skipped.
 ///
-/// `null` is the host's `/dev/null`, opened and checked before the host's tree went away: a path of that name in the
-/// container's tree is whatever its image says (CVE-2025-31133).
-pub(crate) fn mask(root: BorrowedFd<'_>, null: BorrowedFd<'_>, paths: &[&CStr]) -> Result {
+/// The null device is the container's own, if what is there really is one, and else the host's (CVE-2025-31133): a path
+/// of that name in the container's tree is whatever its image says.
+pub(crate) fn mask(root: BorrowedFd<'_>, paths: &[&CStr]) -> Result {
+    let null = find_null(root)?;
+    let null = null.as_fd();
     let mut empty: Option<OwnedFd> = None;
     for (i, path) in paths.iter().enumerate() {
         let target = match resolve(root, path) {
@@ -250,4 +253,17 @@ pub(crate) fn make_read_only(root: BorrowedFd<'_>, paths: &[&CStr]) -> Result {
         attach(copy.as_fd(), target.as_fd()).map_err(at)?;
     }
     Ok(())
+}
+
+/// Takes the mount that holds `path` out of its peer group: it is a mount point of one of the path's prefixes, and only
+/// at a mount point is the propagation changed.
+pub(crate) fn make_parent_private(path: &CStr) -> Result {
+    let mut prefix = PathBuffer::from(path)?;
+    loop {
+        match mount_change(prefix.as_c_str(), MountPropagationFlags::PRIVATE) {
+            Ok(()) => return Ok(()),
+            Err(Errno::INVAL) if prefix.pop() => {}
+            Err(e) => return Err(e).at(Step::Propagation),
+        }
+    }
 }

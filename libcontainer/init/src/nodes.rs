@@ -2,7 +2,7 @@
 
 use core::ffi::CStr;
 
-use rustix::fd::{AsFd, BorrowedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
     AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid, chmodat, chownat, fstat, major, makedev, minor, mknodat,
     openat, statat, symlinkat,
@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use crate::channel::{At, Failure, Result};
 use crate::frame::Step;
 use crate::mounts::{attach, copy_tree};
-use crate::paths::{Create, exists, resolve_or_create};
+use crate::paths::{Create, exists, resolve, resolve_or_create};
 use crate::plan::{DeviceNode, Node};
 
 /// Makes the nodes of one directory.
@@ -83,15 +83,19 @@ fn bind_device(dir: BorrowedFd<'_>, device: &DeviceNode<'_>) -> Result {
     attach(source.as_fd(), target.as_fd())
 }
 
-/// Opens the host's null device, and checks that it is one.
-pub(crate) fn open_null() -> Result<rustix::fd::OwnedFd> {
+/// Opens the container's null device; or, if that is missing or something else, the host's.
+pub(crate) fn find_null(root: BorrowedFd<'_>) -> Result<OwnedFd> {
+    match resolve(root, c"dev/null") {
+        Ok(fd) if is_null(fd.as_fd())? => return Ok(fd),
+        _ => {}
+    }
     let fd = openat(CWD, c"/dev/null", OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
         .at(Step::Open)?;
-    let stat = fstat(&fd).at(Step::Stat)?;
+    if is_null(fd.as_fd())? { Ok(fd) } else { Err(Errno::NODEV).at(Step::NotDevNull) }
+}
+
+fn is_null(fd: BorrowedFd<'_>) -> Result<bool> {
+    let stat = fstat(fd).at(Step::Stat)?;
     let is_char = FileType::from_raw_mode(stat.st_mode).is_char_device();
-    if is_char && major(stat.st_rdev) == 1 && minor(stat.st_rdev) == 3 {
-        Ok(fd)
-    } else {
-        Err(Errno::NODEV).at(Step::NotDevNull)
-    }
+    Ok(is_char && major(stat.st_rdev) == 1 && minor(stat.st_rdev) == 3)
 }

@@ -60,6 +60,14 @@ impl PathBuffer {
         self.bytes[len] = 0;
     }
 
+    /// Takes the last component off; `/` has none.
+    pub fn pop(&mut self) -> bool {
+        let Some(slash) = self.as_bytes().iter().rposition(|b| *b == b'/') else { return false };
+        let had_one = self.len > 1;
+        self.truncate(slash.max(1));
+        had_one
+    }
+
     fn as_bytes(&self) -> &[u8] {
         &self.bytes[..self.len]
     }

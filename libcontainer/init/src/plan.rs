@@ -67,8 +67,12 @@ pub enum Op<'a> {
     },
     /// Bring `lo` up in a new network namespace.
     Loopback,
-    /// Unshare the cgroup namespace, now that the process is in its cgroup.
-    UnshareCgroup,
+    /// Make namespaces that have to be made late: the cgroup namespace, now that the process is in its cgroup, and what
+    /// is to belong to id 0 of a user namespace, now that the process has that id.
+    Unshare {
+        /// `CLONE_NEW*`
+        kinds: u32,
+    },
     /// Propagation of the whole tree, `MS_SLAVE | MS_REC` and the like.
     Propagation {
         /// `MS_*`.
@@ -78,6 +82,8 @@ pub enum Op<'a> {
     Root {
         /// Absolute, outside.
         path: &'a CStr,
+        /// The tree around is shared with the host: take the mount that holds the root filesystem out of that first.
+        private_parent: bool,
     },
     /// Without a mount namespace: hold the root filesystem as it is.
     PlainRoot {
@@ -169,7 +175,10 @@ pub enum Op<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EnterRoot {
     /// `pivot_root`, the old root is gone afterwards.
-    Pivot,
+    Pivot {
+        /// The old tree is shared with the host: cut it off first, or taking it down would take the host's mounts down.
+        shared: bool,
+    },
     /// `MS_MOVE` and `chroot`, for initramfs (`--no-pivot`).
     Move,
     /// `chroot`, without a mount namespace.

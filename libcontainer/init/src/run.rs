@@ -14,14 +14,13 @@ use crate::console::make_console;
 use crate::frame::{Frame, Step, Verb};
 use crate::identity;
 use crate::mounts::{self, Slots, attach, attach_mount, change_attrs, copy_tree};
-use crate::nodes::{make_nodes, open_null};
+use crate::nodes::make_nodes;
 use crate::paths::{Create, PathBuffer, resolve_or_create};
 use crate::plan::{Attrs, EnterRoot, Identity, Join, Op, Plan, Program, SeccompOp, Slot, Usher};
 use crate::program;
 use crate::sys::{self, Cloned};
 
 const CLONE_NEWUSER: u32 = 0x1000_0000;
-const CLONE_NEWCGROUP: u32 = 0x0200_0000;
 
 /// A plan and what it needs from the parent.
 #[derive(Debug, Clone, Copy)]
@@ -57,9 +56,7 @@ pub fn launch(launch: &Launch<'_>) -> rustix::io::Result<(i32, OwnedFd)> {
 }
 
 fn child(launch: &Launch<'_>) -> ! {
-    const SIGPIPE: u32 = 13;
-    sys::default_signal(SIGPIPE);
-    sys::unblock_signals();
+    reset_signals();
     let channel = Channel { socket: sys::borrow(launch.channel) };
     if let Err(failure) = close_others(launch.keep) {
         fail(&channel, 0, failure);
@@ -81,16 +78,8 @@ fn child(launch: &Launch<'_>) -> ! {
         }
     }
     sys::set_name(c"corten:[init]");
-    let mut init = Init {
-        launch,
-        channel,
-        connection: None,
-        root: None,
-        null: None,
-        procfs: None,
-        program: None,
-        home: None,
-    };
+    let mut init =
+        Init { launch, channel, connection: None, root: None, procfs: None, program: None, home: None };
     for (i, op) in launch.plan.ops.iter().enumerate() {
         if let Err(failure) = init.perform(op) {
             let connection = init.connection.take();
@@ -99,6 +88,17 @@ fn child(launch: &Launch<'_>) -> ! {
         }
     }
     sys::exit(1)
+}
+
+/// Handlers end with exec by themselves, but what is ignored stays ignored: SIGPIPE by Rust programs, and whatever the
+/// caller of the runtime had chosen. Like runc's, the program gets defaults, except where nohup(1) and its kin want
+/// otherwise; 32 is the C library's.
+fn reset_signals() {
+    const KEEP: [u32; 3] = [1, 2, 32];
+    for signal in (1..=64).filter(|signal| !KEEP.contains(signal)) {
+        sys::default_signal(signal);
+    }
+    sys::unblock_signals();
 }
 
 fn fail(channel: &Channel<'_>, op: usize, failure: Failure) -> ! {
@@ -160,7 +160,6 @@ struct Init<'a> {
     /// The connection of `start`, once it has called.
     connection: Option<OwnedFd>,
     root: Option<OwnedFd>,
-    null: Option<OwnedFd>,
     procfs: Option<OwnedFd>,
     program: Option<&'a CStr>,
     /// `HOME=…`
@@ -178,9 +177,9 @@ impl<'a> Init<'a> {
             Op::Keyring { name } => identity::new_keyring(name),
             Op::Stdio { slots } => self.take_stdio(*slots),
             Op::Loopback => identity::loopback(),
-            Op::UnshareCgroup => sys::unshare(CLONE_NEWCGROUP).at(Step::Unshare),
+            Op::Unshare { kinds } => sys::unshare(*kinds).at(Step::Unshare),
             Op::Propagation { flags } => propagate(*flags),
-            Op::Root { path } => self.bind_root(path),
+            Op::Root { path, private_parent } => self.bind_root(path, *private_parent),
             Op::PlainRoot { path } => self.hold_root(path),
             Op::PresentRoot => self.hold_root(c"/"),
             Op::Mount(mount) => attach_mount(self.root(), self.launch, mount),
@@ -188,7 +187,7 @@ impl<'a> Init<'a> {
             Op::Console(console) => make_console(self.root(), self.launch.slot(console.socket), console),
             Op::EnterRoot(how) => self.enter_root(*how),
             Op::RootPropagation { flags } => propagate(*flags),
-            Op::Mask { paths } => self.mask(paths),
+            Op::Mask { paths } => mounts::mask(self.root(), paths),
             Op::ReadOnly { paths } => mounts::make_read_only(self.root(), paths),
             Op::ReadOnlyRoot => change_attrs(self.root(), false, Attrs { set: 1, clear: 0 }),
             Op::Procfs => self.open_procfs(),
@@ -210,10 +209,12 @@ impl<'a> Init<'a> {
         self.root.as_ref().map_or(CWD, AsFd::as_fd)
     }
 
-    fn bind_root(&mut self, path: &CStr) -> Result {
+    fn bind_root(&mut self, path: &CStr, private_parent: bool) -> Result {
         // The mode of whatever is made from here on is what the plan says, not what the caller's umask leaves of it.
         umask(Mode::empty());
-        self.null = Some(open_null()?);
+        if private_parent {
+            mounts::make_parent_private(path)?;
+        }
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let place = openat(CWD, path, flags, Mode::empty()).at(Step::Open)?;
         let root = copy_tree(place.as_fd(), c"", true)?;
@@ -235,18 +236,17 @@ impl<'a> Init<'a> {
         Ok(())
     }
 
-    fn mask(&mut self, paths: &[&CStr]) -> Result {
-        let null = self.null.as_ref().map_or(CWD, AsFd::as_fd);
-        mounts::mask(self.root(), null, paths)
-    }
-
     fn enter_root(&mut self, how: EnterRoot) -> Result {
         let root = self.root();
         match how {
-            EnterRoot::Pivot => {
+            EnterRoot::Pivot { shared } => {
                 // pivot_root(".", ".") stacks the old root on the new one, where the next call takes it off.
                 fchdir(root).at(Step::Chdir)?;
                 pivot_root(c".", c".").at(Step::PivotRoot)?;
+                if shared {
+                    let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
+                    mount_change(c".", slave).at(Step::Propagation)?;
+                }
                 unmount(c".", UnmountFlags::DETACH).at(Step::Umount)?;
             }
             EnterRoot::Move => {
@@ -307,7 +307,6 @@ impl<'a> Init<'a> {
     /// Reports that all is made. The first `Go` says that the state is on disk; with a gate, `start` says the second.
     fn wait_for_start(&mut self, gate: Option<Slot>) -> Result {
         self.root = None;
-        self.null = None;
         self.mark_close_on_exec()?;
         self.channel.tell(Frame::new(Verb::Ready))?;
         self.channel.await_go()?;

@@ -35,6 +35,8 @@ pub(crate) struct Session {
     origins: Vec<Origin>,
     program: String,
     started: bool,
+    /// What the container's process said before its usher had announced it.
+    early: Option<Frame>,
 }
 
 impl Session {
@@ -54,7 +56,7 @@ impl Session {
         drop(prepared);
         let ushered = compiled.plan.usher.is_some();
         let origins = compiled.origins;
-        let mut session = Session { socket: ours, pid, pidfd, origins, program, started: false };
+        let mut session = Session { socket: ours, pid, pidfd, origins, program, started: false, early: None };
         if ushered {
             session.follow_usher()?;
         }
@@ -64,12 +66,17 @@ impl Session {
     /// Takes part in the conversation of a container that was created earlier.
     pub fn resume(socket: OwnedFd, pid: i32, pidfd: OwnedFd, program: String) -> Session {
         // A process that is past the gate has two things left that can fail, and both name themselves.
-        Session { socket, pid, pidfd, origins: Vec::new(), program, started: true }
+        Session { socket, pid, pidfd, origins: Vec::new(), program, started: true, early: None }
     }
 
     /// The usher announces the container's process, and ends.
     fn follow_usher(&mut self) -> Result<()> {
-        let frame = self.receive()?;
+        let mut frame = self.receive()?;
+        if frame.is_some_and(|f| f.verb != Verb::Spawned) {
+            // The container's process is as fast as its usher; or the usher has failed, and nobody follows.
+            self.early = frame;
+            frame = self.receive()?;
+        }
         let usher = self.pidfd.as_fd();
         match frame {
             Some(Frame { verb: Verb::Spawned, value, .. }) => {
@@ -83,13 +90,20 @@ impl Session {
                 Ok(())
             }
             Some(frame) => Err(self.failed(&frame)),
-            None => Err(self.died("while it entered the namespaces")),
+            None => Err(match self.early.take() {
+                Some(failure) => self.failed(&failure),
+                None => self.died("while it entered the namespaces"),
+            }),
         }
     }
 
     /// Waits for the next word of the child, or for its end.
     pub fn next(&mut self) -> Result<Event> {
-        match self.receive()? {
+        let frame = match self.early.take() {
+            Some(frame) => Some(frame),
+            None => self.receive()?,
+        };
+        match frame {
             Some(Frame { verb: Verb::Reached, value, .. }) => match Phase::from_number(value) {
                 Some(phase) => Ok(Event::Reached(phase)),
                 None => Err(LaunchError::Protocol { verb: "reached" }.into()),

@@ -66,7 +66,7 @@ fn changed(config: &Config, flags: &ExecFlags) -> Result<Process> {
         process.cwd.clone_from(cwd);
     }
     if let Some(user) = &flags.user {
-        process.user = User { umask: process.user.umask, ..parse_user(user)? };
+        change_user(&mut process.user, user)?;
     }
     process.user.additional_gids.extend(&flags.additional_gids);
     process.no_new_privileges |= flags.no_new_privs;
@@ -84,17 +84,19 @@ fn changed(config: &Config, flags: &ExecFlags) -> Result<Process> {
     Ok(process)
 }
 
-/// `UID[:GID]` in numbers; names are never looked up (CVE-2016-3697).
-fn parse_user(text: &str) -> Result<User> {
-    let (uid, gid) = text.split_once(':').unwrap_or((text, "0"));
-    match (uid.parse(), gid.parse()) {
-        (Ok(uid), Ok(gid)) => Ok(User { uid, gid, ..User::default() }),
-        _ => {
-            let expected = "<uid>[:<gid>] in numbers";
-            let problem = Problem::Malformed { value: text.to_owned(), expected };
-            Err(ConfigError::new(FieldPath::new("process.user"), problem).into())
-        }
+/// `UID[:GID]` in numbers; names are never looked up (CVE-2016-3697). The groups stay, and so does the gid that is not
+/// given.
+fn change_user(user: &mut User, text: &str) -> Result<()> {
+    let (uid, gid) = match text.split_once(':') {
+        Some((uid, gid)) => (uid.parse(), gid.parse()),
+        None => (text.parse(), Ok(user.gid)),
+    };
+    if let (Ok(uid), Ok(gid)) = (uid, gid) {
+        (user.uid, user.gid) = (uid, gid);
+        return Ok(());
     }
+    let problem = Problem::Malformed { value: text.to_owned(), expected: "<uid>[:<gid>] in numbers" };
+    Err(ConfigError::new(FieldPath::new("process.user"), problem).into())
 }
 
 /// Clones the process into the container's cgroup and namespaces.

@@ -35,6 +35,7 @@ use crate::validate::{CapabilitySets, Namespaces, Valid, ValidProcess};
 const MS_REC: u32 = 1 << 14;
 const MS_PRIVATE: u32 = 1 << 18;
 const MS_SLAVE: u32 = 1 << 19;
+const MS_SHARED: u32 = 1 << 20;
 
 /// Something that the parent has to open before the plan can run. Its index is its [`Slot`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,6 +121,11 @@ impl Request<'_> {
         let spaces = &self.valid.namespaces;
         let foreign = spaces.has(NamespaceKind::User) && self.host.euid == 0;
         foreign || spaces.joins(NamespaceKind::Mount).is_some()
+    }
+
+    fn has_hooks_inside(&self) -> bool {
+        let hooks = self.valid.config.hooks.as_ref();
+        hooks.is_some_and(|h| !(h.create_container.is_empty() && h.start_container.is_empty()))
     }
 
     fn has_hooks(&self) -> bool {
@@ -230,9 +236,13 @@ fn enter_namespaces<'a>(b: &mut Builder<'a>, r: &Request<'_>, stages: &Stages) -
     if stages.become_root {
         b.step(Op::BecomeRoot, "root of the user namespace");
     }
-    b.step(Op::Conceal, "conceal");
-    if stages.unshare_cgroup {
-        b.step(Op::UnshareCgroup, "cgroup namespace");
+    // A runtime without privileges could not enter the namespaces of a concealed process for its hooks; an usher has
+    // concealed it already where that matters, in a pid namespace with others.
+    if r.host.euid == 0 || !r.has_hooks_inside() {
+        b.step(Op::Conceal, "conceal");
+    }
+    if stages.unshare_later != 0 {
+        b.step(Op::Unshare { kinds: stages.unshare_later }, "cgroup or ipc namespace");
     }
     stages.usher.then(|| Usher { joins: b.arena.slice(&joins) })
 }
@@ -250,11 +260,9 @@ fn host_names(b: &mut Builder<'_>, r: &Request<'_>) {
 fn build_root(b: &mut Builder<'_>, r: &Request<'_>) -> Result<(), ConfigError> {
     let path = b.path(r.rootfs);
     if r.valid.namespaces.has(NamespaceKind::Mount) {
-        // Nothing that happens in here may show outside; whether the reverse holds is the configuration's choice.
-        let word = r.rootfs_propagation().unwrap_or_default();
-        let flags = if word.ends_with("private") { MS_PRIVATE } else { MS_SLAVE };
+        let flags = r.root_flags();
         b.push(Op::Propagation { flags: flags | MS_REC }, Origin::Field("linux.rootfsPropagation"));
-        b.push(Op::Root { path }, Origin::Field("root.path"));
+        b.push(Op::Root { path, private_parent: flags == MS_SHARED }, Origin::Field("root.path"));
         mounts::lower_mounts(b, r)?;
         devices::lower_devices(b, r);
         for (target, origin) in std::mem::take(&mut b.read_only_later) {
@@ -292,7 +300,7 @@ fn enter_root(b: &mut Builder<'_>, r: &Request<'_>) {
         hide_paths(b, r);
     }
     let how = match (has_mount_namespace, r.no_pivot) {
-        (true, false) => EnterRoot::Pivot,
+        (true, false) => EnterRoot::Pivot { shared: r.root_flags() == MS_SHARED },
         (true, true) => EnterRoot::Move,
         (false, _) => EnterRoot::Chroot,
     };
@@ -304,7 +312,6 @@ fn enter_root(b: &mut Builder<'_>, r: &Request<'_>) {
 
 fn final_root(b: &mut Builder<'_>, r: &Request<'_>) {
     if let Some(flags) = r.rootfs_propagation().and_then(mount_options::propagation) {
-        const MS_SHARED: u32 = 1 << 20;
         let origin = || Origin::Field("linux.rootfsPropagation");
         if flags & MS_SHARED != 0 {
             // Out of the host's group first: the new group is to be the container's own.
@@ -324,13 +331,13 @@ fn final_root(b: &mut Builder<'_>, r: &Request<'_>) {
 /// Hides and protects paths. The host's null device can only be copied while the host's tree is there.
 fn hide_paths(b: &mut Builder<'_>, r: &Request<'_>) {
     let linux = r.valid.config.linux.as_ref();
-    let masked = linux.map_or(&[][..], |l| &l.masked_paths);
-    if !masked.is_empty() {
-        b.push(Op::Mask { paths: cleaned(b, masked) }, Origin::MaskedPaths(masked.to_vec()));
-    }
     let read_only = linux.map_or(&[][..], |l| &l.readonly_paths);
     if !read_only.is_empty() {
         b.push(Op::ReadOnly { paths: cleaned(b, read_only) }, Origin::ReadonlyPaths(read_only.to_vec()));
+    }
+    let masked = linux.map_or(&[][..], |l| &l.masked_paths);
+    if !masked.is_empty() {
+        b.push(Op::Mask { paths: cleaned(b, masked) }, Origin::MaskedPaths(masked.to_vec()));
     }
 }
 
@@ -340,6 +347,17 @@ fn cleaned<'a>(b: &Builder<'a>, paths: &[String]) -> &'a [&'a CStr] {
 }
 
 impl Request<'_> {
+    /// Propagation of the tree in which the container is built. By default what is mounted outside shows in there, and
+    /// never the reverse. Bind mounts that are to share with the host need a tree that is still shared; the root
+    /// filesystem itself is taken out of it all the same.
+    fn root_flags(&self) -> u32 {
+        match self.rootfs_propagation().unwrap_or_default() {
+            "shared" | "rshared" => MS_SHARED,
+            "private" | "rprivate" | "unbindable" | "runbindable" => MS_PRIVATE,
+            _ => MS_SLAVE,
+        }
+    }
+
     fn rootfs_propagation(&self) -> Option<&str> {
         let word = self.valid.config.linux.as_ref()?.rootfs_propagation.as_deref()?;
         (!word.is_empty()).then_some(word)

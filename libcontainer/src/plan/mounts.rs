@@ -134,7 +134,11 @@ struct One<'c> {
 
 impl One<'_> {
     fn origin(&self) -> Origin {
-        Origin::Mount(self.i, self.mount.destination.clone())
+        let place = match &self.mount.source {
+            Some(source) if self.options.is_bind() => format!("{source} on {}", self.mount.destination),
+            _ => self.mount.destination.clone(),
+        };
+        Origin::Mount(self.i, place)
     }
 
     fn guard(&self) -> Guard {
@@ -166,8 +170,8 @@ fn filesystem(b: &mut Builder<'_>, one: &One<'_>) -> Result<(), ConfigError> {
         return Err(ConfigError::new(at, Problem::Missing { why }));
     };
     let is_tmpfs = kind == "tmpfs";
-    // Device nodes are still to be made in there; it becomes read-only after that.
-    let late_read_only = is_tmpfs && one.target == "dev" && one.options.read_only();
+    // Device nodes and other mounts' targets are still to be made in there; it becomes read-only after that.
+    let late_read_only = is_tmpfs && one.options.read_only();
     let mut params = Vec::new();
     if let Some(source) = one.mount.source.as_deref().filter(|s| !s.is_empty()) {
         params.push(Param { key: c"source", value: Some(b.arena.cstr(source)) });
@@ -181,9 +185,10 @@ fn filesystem(b: &mut Builder<'_>, one: &One<'_>) -> Result<(), ConfigError> {
     if late_read_only {
         let attrs = Attrs { set: one.options.attrs.set & !RDONLY, ..one.options.attrs };
         let (recursive, propagation) = (one.options.recursive, one.options.propagation);
-        let op = MountOp { source, target: c"dev", attrs, recursive, propagation, guard };
+        let target = b.arena.cstr(&one.target);
+        let op = MountOp { source, target, attrs, recursive, propagation, guard };
         b.push(Op::Mount(b.arena.value(op)), one.origin());
-        b.read_only_later.push((c"dev", one.origin()));
+        b.read_only_later.push((target, one.origin()));
     } else {
         push(b, one, source, guard);
     }
@@ -246,7 +251,8 @@ fn cgroup(b: &mut Builder<'_>, r: &Request<'_>, one: &One<'_>) {
     }
 }
 
-/// A tmpfs with a mount for each hierarchy, and links for the controllers that share one.
+/// A tmpfs with a mount for each hierarchy, and links for the controllers that share one. `ro` is for the hierarchies;
+/// the tmpfs stays writable, as with runc: an init in the container may want to mount more there.
 fn legacy_cgroups(b: &mut Builder<'_>, r: &Request<'_>, one: &One<'_>, hierarchies: &[Hierarchy]) {
     let params =
         [Param { key: c"source", value: Some(c"tmpfs") }, Param { key: c"mode", value: Some(c"755") }];
@@ -283,9 +289,6 @@ fn legacy_cgroups(b: &mut Builder<'_>, r: &Request<'_>, one: &One<'_>, hierarchi
         links.extend(aliases.map(|alias| (alias.clone(), name.to_owned())));
     }
     link_controllers(b, one, &links);
-    if one.options.read_only() {
-        b.read_only_later.push((target, one.origin()));
-    }
 }
 
 fn link_controllers(b: &mut Builder<'_>, one: &One<'_>, links: &[(String, String)]) {
@@ -311,7 +314,8 @@ fn legacy_source<'a>(b: &Builder<'a>, r: &Request<'_>, hierarchy: &Hierarchy) ->
         let from = BindFrom::Path(b.path(own.unwrap_or(&hierarchy.mount)));
         return Source::Bind { from, recursive: false };
     }
-    let mut params = vec![Param { key: c"source", value: Some(c"cgroup") }];
+    let named = hierarchy.controllers.first().and_then(|c| c.strip_prefix("name="));
+    let mut params = vec![Param { key: c"source", value: Some(b.arena.cstr(named.unwrap_or("cgroup"))) }];
     params.extend(hierarchy.controllers.iter().map(|c| param(b, c)));
     let otherwise = own.map(|path: &Path| b.path(path));
     Source::Filesystem { fstype: c"cgroup", params: b.arena.slice(&params), inherit_mode: false, otherwise }

@@ -17,8 +17,9 @@ pub struct Stages {
     pub mappings: bool,
     /// Whether the process is to become id 0 of a user namespace.
     pub become_root: bool,
-    /// Whether the cgroup namespace is unshared later, when the process is in its cgroup.
-    pub unshare_cgroup: bool,
+    /// `CLONE_NEW*` that are unshared later: the cgroup namespace, when the process is in its cgroup; and in a user
+    /// namespace the ipc namespace, whose filesystem belongs to whoever makes it.
+    pub unshare_later: u32,
 }
 
 /// The kernel's number of a kind of namespace.
@@ -53,22 +54,26 @@ const JOIN_ORDER: [NamespaceKind; 8] = [
 /// Decides the stages.
 #[must_use]
 pub fn stages(namespaces: &Namespaces<'_>) -> Stages {
-    use NamespaceKind::{Cgroup, Pid, Time, User};
+    use NamespaceKind::{Cgroup, Ipc, Pid, Time, User};
     let joins: Vec<NamespaceKind> =
         JOIN_ORDER.into_iter().filter(|kind| namespaces.joins(*kind).is_some()).collect();
-    let creates = namespaces.iter().filter(|(kind, path)| path.is_none() && *kind != Cgroup);
-    let clone_flags = creates.map(|(kind, _)| u64::from(clone_flag(kind))).fold(0, |all, flag| all | flag);
     let new_user = namespaces.creates(User);
+    let become_root = new_user || namespaces.joins(User).is_some();
+    let late = |kind| kind == Cgroup || (kind == Ipc && become_root);
+    let flags = |later: bool| {
+        let made = namespaces.iter().filter(|(kind, path)| path.is_none() && late(*kind) == later);
+        made.map(|(kind, _)| clone_flag(kind)).fold(0, |all, flag| all | flag)
+    };
     // Entering a pid or time namespace only affects children. What is made has to belong to the user namespace that is
     // entered; and what is entered may belong to the one that is left.
     let usher = joins.iter().any(|kind| matches!(kind, Pid | Time | User)) || (new_user && !joins.is_empty());
     Stages {
         usher,
         joins,
-        clone_flags,
+        clone_flags: u64::from(flags(false)),
         mappings: new_user,
-        become_root: new_user || namespaces.joins(User).is_some(),
-        unshare_cgroup: namespaces.creates(Cgroup),
+        become_root,
+        unshare_later: flags(true),
     }
 }
 
@@ -96,10 +101,11 @@ mod tests {
         for entries in every_combination() {
             let stages = stages(&Namespaces::new(entries.clone()));
             for (kind, path) in &entries {
-                let made = stages.clone_flags & u64::from(clone_flag(*kind)) != 0
-                    || (*kind == NamespaceKind::Cgroup && stages.unshare_cgroup);
+                let flags = [stages.clone_flags, u64::from(stages.unshare_later)];
+                let made = flags.iter().filter(|f| **f & u64::from(clone_flag(*kind)) != 0).count();
                 let entered = stages.joins.iter().filter(|k| *k == kind).count();
-                assert_eq!((made, entered), (path.is_none(), usize::from(path.is_some())), "{entries:?}");
+                let expected = (usize::from(path.is_none()), usize::from(path.is_some()));
+                assert_eq!((made, entered), expected, "{entries:?}");
             }
             let flags: u64 = ALL.iter().map(|k| u64::from(clone_flag(*k))).sum();
             assert_eq!(stages.clone_flags & !flags, 0);
