@@ -26,7 +26,7 @@ pub struct Ctx {
     case_id: String,
     scratch: PathBuf,
     serial: Cell<u32>,
-    private_mounts: Cell<bool>,
+    changes_mounts: Cell<bool>,
 }
 
 impl Ctx {
@@ -42,7 +42,7 @@ impl Ctx {
             case_id,
             scratch,
             serial: Cell::new(0),
-            private_mounts: Cell::new(false),
+            changes_mounts: Cell::new(false),
         })
     }
 
@@ -70,20 +70,15 @@ impl Ctx {
         self.serial.replace(self.serial.get() + 1)
     }
 
-    /// Gives the case a private copy of the machine's mounts, to change as it likes.
-    ///
-    /// # Errors
-    /// If the kernel refuses.
-    pub fn private_mounts(&self) -> Result<(), Failure> {
-        crate::sys::unshare(libc::CLONE_NEWNS)?;
-        crate::sys::mount("none", Path::new("/"), "", libc::MS_REC | libc::MS_PRIVATE, "")?;
-        self.private_mounts.set(true);
-        Ok(())
+    /// Announces that the case itself changes the mounts of its mount namespace (every case has its own):
+    /// they are not compared afterwards.
+    pub fn change_mounts(&self) {
+        self.changes_mounts.set(true);
     }
 
-    /// Whether the case works on a private copy of the mounts.
-    pub fn has_private_mounts(&self) -> bool {
-        self.private_mounts.get()
+    /// Whether the case changes mounts itself.
+    pub fn changes_mounts(&self) -> bool {
+        self.changes_mounts.get()
     }
 
     /// A container id that nobody used before.

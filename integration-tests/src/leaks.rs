@@ -22,19 +22,12 @@ impl Snapshot {
         Snapshot { mounts: mounts(), fds: open_fds(), names }
     }
 
-    /// What is there now that was not there before, in words. `ours` tells mounts of parallel cases apart:
-    /// a new mount that lies under `scratch_root` but not under `ours` is somebody else's.
-    pub fn compare(&self, scratch_root: &Path, ours: &Path) -> Vec<String> {
-        let (root, ours) = (scratch_root.to_string_lossy(), ours.to_string_lossy());
-        let foreign = |line: &str| line.contains(&*root) && !line.contains(&*ours);
+    /// What is there now that was not there before, in words.
+    pub fn compare(&self) -> Vec<String> {
         let now = Snapshot::take();
         let mut found = Vec::new();
-        found.extend(
-            now.mounts.difference(&self.mounts).filter(|m| !foreign(m)).map(|m| format!("mount: {m}")),
-        );
-        found.extend(
-            self.mounts.difference(&now.mounts).filter(|m| !foreign(m)).map(|m| format!("mount gone: {m}")),
-        );
+        found.extend(now.mounts.difference(&self.mounts).map(|m| format!("mount: {m}")));
+        found.extend(self.mounts.difference(&now.mounts).map(|m| format!("mount gone: {m}")));
         found.extend(now.fds.difference(&self.fds).map(|fd| format!("descriptor: {fd}")));
         if now.names != self.names {
             found.push(format!("host names changed: {:?} -> {:?}", self.names, now.names));

@@ -265,7 +265,9 @@ impl Out {
     #[track_caller]
     pub fn refused_with(self, code: i32, needles: &[&str]) -> Result<Self, Failure> {
         let this = self.exits(code)?;
-        let lines = this.stderr.lines().filter(|l| !l.trim().is_empty()).count();
+        // runc says `level=warning` about the machine in lines of their own; the error is what counts.
+        let counts = |l: &&str| !l.trim().is_empty() && !l.contains("level=warning");
+        let lines = this.stderr.lines().filter(counts).count();
         ensure!(lines == 1, "`{}`: {lines} lines on stderr, want 1: {}", this.shown, tail(&this.stderr));
         let lower = this.stderr.to_lowercase();
         let named = needles.is_empty() || needles.iter().any(|n| lower.contains(&n.to_lowercase()));

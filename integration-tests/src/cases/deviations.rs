@@ -28,8 +28,6 @@ const KNOWN: &[(&str, &str, &str, &str)] = &[
     ("cgroup-v1/memory-kernel-tcp", "runc", "1.1", "ignores kernel memory limits"),
     ("cgroup-v1/cpu-burst", "runc", "1.1", "older than cpu.burst, ignores it"),
     ("cgroup-v1/cpu-idle", "runc", "1.1", "older than cpu.idle, ignores it"),
-    ("cgroup-v1/wrong-value-is-refused", "runc", "1.1", "adds a warning of its own"),
-    ("cgroup-v2/unknown-file-is-refused", "runc", "1.1", "adds a warning of its own"),
     (
         "stress/interrupted-cycles",
         "runc",

@@ -326,7 +326,7 @@ fn readonly_is_mount(ctx: &Ctx) -> Verdict {
 
 /// As systemd makes it: everything on the host is shared.
 fn shared_host(ctx: &Ctx) -> Verdict {
-    ctx.private_mounts()?;
+    ctx.change_mounts();
     crate::sys::mount("none", std::path::Path::new("/"), "", libc::MS_REC | libc::MS_SHARED, "")?;
     let before = fs::read_to_string("/proc/self/mountinfo")?;
     for value in ["", "shared", "slave", "private"] {
@@ -345,7 +345,7 @@ fn shared_host(ctx: &Ctx) -> Verdict {
 }
 
 fn slave_root(ctx: &Ctx) -> Verdict {
-    ctx.private_mounts()?;
+    ctx.change_mounts();
     crate::sys::mount("none", std::path::Path::new("/"), "", libc::MS_REC | libc::MS_SHARED, "")?;
     let mut b = ctx.bundle()?;
     b.set("/linux/rootfsPropagation", json!("rslave"));

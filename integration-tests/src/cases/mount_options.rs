@@ -175,7 +175,7 @@ fn bind(ctx: &Ctx, row: &Row) -> Verdict {
 
 /// A bundle with a mount tree to bind: `tree` and `tree/sub` are tmpfs mounts with these flags.
 fn tree(ctx: &Ctx, flags: u64) -> Result<crate::Bundle, Failure> {
-    ctx.private_mounts()?;
+    ctx.change_mounts();
     let b = ctx.bundle()?;
     let top = b.dir.join("tree");
     fs::create_dir(&top)?;

@@ -207,7 +207,7 @@ fn cgroup_root(ctx: &Ctx) -> Verdict {
 
 fn mask_without_mount(ctx: &Ctx) -> Verdict {
     // If the runtime does not refuse, it must not do its mounts on the machine's.
-    ctx.private_mounts()?;
+    ctx.change_mounts();
     let mut b = ctx.bundle()?;
     b.without_namespace("mount");
     ctx.refuses(&b, &["mount", "mnt"]).map(drop)

@@ -108,7 +108,12 @@ const ACCEPTED: &[(&str, &str)] = &[
         "runc 1.1 leaves the tmpfs around v1 hierarchies writable although `ro` is asked",
     ),
     (" root /null ", "a mask that does not depend on the container's own /dev/null resists CVE-2025-31133"),
+    ("/sys/fs/cgroup cgroup2 from cgroup2 root /ID [", OWN_CGROUP),
+    ("only runc: \"/sys/fs/cgroup cgroup2 from cgroup2 root / [", OWN_CGROUP),
 ];
+
+const OWN_CGROUP: &str =
+    "where a fresh cgroup2 mount is refused, the container gets its own cgroup and not the host's whole tree";
 
 /// Both runtimes, each with a bundle of its own, `create` and `start` so that stdio is passed on as it is.
 fn compare(ctx: &Ctx, change: fn(&mut Bundle) -> Verdict) -> Verdict {
