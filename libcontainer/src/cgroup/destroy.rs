@@ -16,9 +16,12 @@ use crate::error::PathError;
 /// Killed processes need a moment to be gone.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How often to look again before killing whoever is left.
+const PATIENT_ROUNDS: u32 = 3;
+
 impl Cgroup {
-    /// Removes the directories that were made for this cgroup, those that the container made inside first. A cgroup
-    /// that existed before stays. What is gone already is fine. Parents that were made along with it go too when
+    /// Removes the directories that were made for this cgroup, those that the container made inside first. Processes
+    /// that do not leave by themselves within a moment are killed. A cgroup that existed before stays. What is gone already is fine. Parents that were made along with it go too when
     /// nobody else uses them.
     ///
     /// # Errors
@@ -30,10 +33,44 @@ impl Cgroup {
         // The unified one first: when it is free of processes, which it tells, the others are as well.
         let (unified, others): (Vec<_>, Vec<_>) = self.members.iter().partition(|m| m.is_unified());
         for m in unified.into_iter().chain(others).filter(|m| m.made > 0) {
-            let removed = remove(&m.dir, end).map(|()| remove_parents(m));
+            let removed = self.remove(&m.dir, end).map(|()| remove_parents(m));
             result = result.and(removed);
         }
         result
+    }
+
+    /// One system call if it is empty; otherwise its children, then patience, then force: what was joining or being
+    /// frozen while everybody else was killed is still there.
+    fn remove(&self, dir: &Dir, end: Instant) -> Result<()> {
+        let mut pause = Duration::from_micros(100);
+        for round in 0.. {
+            let error = match rmdir(dir.path()) {
+                Ok(()) => return Ok(()),
+                // Newer kernels say ENOTEMPTY if there are children, older ones EBUSY for both reasons.
+                Err(e @ (Errno::BUSY | Errno::NOTEMPTY)) => e,
+                Err(e) => return Err(failed(dir, e.into())),
+            };
+            match children(dir) {
+                Ok(names) if !names.is_empty() => {
+                    for name in names {
+                        self.remove(&Dir::new(dir.path().join(name)), end)?;
+                    }
+                    continue;
+                }
+                Err(e) if is_gone(&e) => return Ok(()),
+                Ok(_) | Err(_) => {}
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(failed(dir, error.into()));
+            }
+            if round >= PATIENT_ROUNDS {
+                self.kill_all(libc::SIGKILL)?;
+            }
+            wait(dir, left.min(pause * 5), pause)?;
+            pause = (pause * 2).min(Duration::from_millis(20));
+        }
+        Ok(())
     }
 }
 
@@ -41,35 +78,6 @@ fn rmdir(path: &Path) -> rustix::io::Result<()> {
     match rustix::fs::unlinkat(CWD, path, AtFlags::REMOVEDIR) {
         Err(Errno::NOENT | Errno::NODEV) => Ok(()),
         other => other,
-    }
-}
-
-/// One system call if it is empty; otherwise its children, then patience.
-fn remove(dir: &Dir, end: Instant) -> Result<()> {
-    let mut pause = Duration::from_micros(100);
-    loop {
-        let error = match rmdir(dir.path()) {
-            Ok(()) => return Ok(()),
-            // Newer kernels say ENOTEMPTY if there are children, older ones EBUSY for both reasons.
-            Err(e @ (Errno::BUSY | Errno::NOTEMPTY)) => e,
-            Err(e) => return Err(failed(dir, e.into())),
-        };
-        match children(dir) {
-            Ok(names) if !names.is_empty() => {
-                for name in names {
-                    remove(&Dir::new(dir.path().join(name)), end)?;
-                }
-                continue;
-            }
-            Err(e) if is_gone(&e) => return Ok(()),
-            Ok(_) | Err(_) => {}
-        }
-        let left = end.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(failed(dir, error.into()));
-        }
-        wait(dir, left, pause)?;
-        pause = (pause * 2).min(Duration::from_millis(20));
     }
 }
 

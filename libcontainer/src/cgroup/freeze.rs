@@ -13,6 +13,9 @@ use super::{Cgroup, Member, Result};
 /// Longer than any sane freeze, which takes microseconds; a process in an uninterruptible sleep delays it.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long to wait for a notification before looking without one.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
 impl Cgroup {
     /// Freezes every process inside and waits until all of them are. Whatever goes wrong, they are thawed again.
     ///
@@ -114,6 +117,8 @@ pub(super) fn wait_for_event(dir: &Dir, timeout: Duration, done: impl Fn(&str) -
         if left.is_zero() {
             return Ok(false);
         }
+        // A cgroup that is removed wakes nobody.
+        let left = left.min(LOOK_AGAIN);
         let left = Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
         match poll(&mut [PollFd::from_borrowed_fd(fd.as_fd(), PollFlags::PRI)], Some(&left)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}

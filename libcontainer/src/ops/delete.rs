@@ -1,6 +1,7 @@
 //! `delete`: undoes what `create` did.
 
 use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
 
@@ -17,6 +18,8 @@ use crate::state::{ContainerId, Entry, Lock, Operation, State, StateError, Statu
 /// How long a killed process may take. Only one that sits in the kernel (a dead network filesystem, a stuck device)
 /// takes longer than a moment.
 const DEADLINE: Duration = Duration::from_secs(10);
+/// How long to wait for its end before looking whether somebody has frozen it.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// Deletes a container: its cgroup, its state, and whatever else `create` made; then runs its `poststop` hooks.
 ///
@@ -59,10 +62,11 @@ fn delete_existing(store: &Store, id: &ContainerId, force: bool) -> Result<()> {
 pub(crate) fn destroy(entry: &Entry, state: &State, status: Status) -> Result<()> {
     let members = Members::of(state);
     if status != Status::Stopped {
-        kill_and_wait(state, status, &members)?;
+        kill_and_wait(state, &members)?;
     }
-    // Whoever shared the pid namespace of the container's first process did not end with it.
-    if state.shares_pid_namespace {
+    // Whoever shared the pid namespace of the container's first process did not end with it; and where `create` was
+    // interrupted, the first process may be there without being known yet.
+    if state.shares_pid_namespace || state.pid.is_none() {
         members.signal_all(Signal::KILL)?;
     }
     members.destroy()?;
@@ -88,27 +92,31 @@ fn is_unreadable(error: &StateError) -> bool {
     matches!(error, StateError::Incomplete { .. } | StateError::Damaged { .. } | StateError::Foreign { .. })
 }
 
-fn kill_and_wait(state: &State, status: Status, members: &Members) -> Result<()> {
+fn kill_and_wait(state: &State, members: &Members) -> Result<()> {
     let Some(process) = state.init() else { return Ok(()) };
     let pidfd = process.open().map_err(SyscallError::calling("pidfd_open"))?;
     let Some(pidfd) = pidfd else { return Ok(()) };
     signal_init(state, Signal::KILL)?;
-    if status == Status::Paused {
-        // On cgroup v1 a frozen process does not die before it is thawed.
-        members.thaw()?;
-    }
-    let mut fds = [PollFd::new(&pidfd, PollFlags::IN)];
-    let timeout = Timespec { tv_sec: DEADLINE.as_secs() as i64, tv_nsec: 0 };
-    loop {
-        match poll(&mut fds, Some(&timeout)) {
-            Ok(0) => {
-                let (id, pid) = (state.id.clone(), process.pid);
-                return Err(StateError::WontDie { id, pid, seconds: DEADLINE.as_secs() }.into());
-            }
-            Ok(_) => return Ok(()),
-            Err(Errno::INTR) => {}
-            Err(e) => return Err(SyscallError::calling("poll")(e).into()),
+    for _ in 0..DEADLINE.as_millis() / LOOK_AGAIN.as_millis() {
+        // On cgroup v1 a frozen process does not die before it is thawed, and `pause` may be freezing it right now.
+        if state.is_frozen() {
+            members.thaw()?;
         }
+        if has_ended(&pidfd, LOOK_AGAIN)? {
+            return Ok(());
+        }
+    }
+    let (id, pid) = (state.id.clone(), process.pid);
+    Err(StateError::WontDie { id, pid, seconds: DEADLINE.as_secs() }.into())
+}
+
+/// A pidfd is readable once its process is a zombie or gone.
+fn has_ended(pidfd: &OwnedFd, timeout: Duration) -> Result<bool> {
+    let timeout = Timespec { tv_sec: 0, tv_nsec: timeout.subsec_nanos().into() };
+    match poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&timeout)) {
+        Ok(ready) => Ok(ready > 0),
+        Err(Errno::INTR) => Ok(false),
+        Err(e) => Err(SyscallError::calling("poll")(e).into()),
     }
 }
 

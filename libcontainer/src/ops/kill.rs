@@ -28,8 +28,8 @@ pub fn kill(store: &Store, id: &str, signal: Signal, all: bool) -> Result<()> {
     } else if !signal_init(&state, signal)? {
         return Err(StateError::NotRunning { id: id.to_owned(), status: Status::Stopped }.into());
     }
-    if signal == Signal::KILL && status == Status::Paused {
-        // On cgroup v1 a frozen process does not die before it is thawed.
+    // On cgroup v1 a frozen process does not die before it is thawed. It may have been frozen meanwhile.
+    if signal == Signal::KILL && state.is_frozen() {
         Members::of(&state).thaw()?;
     }
     Ok(())

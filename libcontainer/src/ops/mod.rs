@@ -33,12 +33,19 @@ pub use signal::{Signal, UnknownSignal};
 pub use start::start;
 pub use state::{StateReport, state};
 
-use crate::error::Result;
-use crate::state::{ContainerId, Entry, State, Store};
+use crate::error::{Error, Result};
+use crate::state::{ContainerId, Entry, State, StateError, Store};
 
 /// A container that exists, without its lock.
 fn load(store: &Store, id: &str) -> Result<(Entry, State)> {
     let entry = store.open_entry(&ContainerId::new(id)?)?;
-    let state = entry.read_state()?;
+    let state = match entry.read_state() {
+        // Somebody is making it or removing it right now; what it is to be shows when they are done.
+        Err(Error::State(StateError::Incomplete { .. })) => {
+            let _done = entry.lock()?;
+            entry.read_state()?
+        }
+        state => state?,
+    };
     Ok((entry, state))
 }

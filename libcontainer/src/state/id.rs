@@ -11,10 +11,10 @@ use super::StateError;
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ContainerId(String);
 
-/// NAME_MAX of Linux filesystems: the id is a file name.
-const MAX_LENGTH: usize = 255;
-
 impl ContainerId {
+    /// NAME_MAX of Linux filesystems: the id is a file name.
+    pub(crate) const MAX_LENGTH: usize = 255;
+
     /// Checks an id.
     ///
     /// # Errors
@@ -25,7 +25,7 @@ impl ContainerId {
         let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'+' | b'-' | b'.');
         if id.is_empty() {
             bad("it is empty")
-        } else if id.len() > MAX_LENGTH {
+        } else if id.len() > Self::MAX_LENGTH {
             bad("it is longer than 255 bytes")
         } else if !id.bytes().all(legal) {
             bad("only letters, digits and _ + . - are allowed")

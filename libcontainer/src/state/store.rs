@@ -118,6 +118,14 @@ impl Store {
     }
 }
 
+/// The standard library walks by descriptor and does not follow symlinks.
+fn remove_tree(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(PathError::doing("remove", path)(e).into()),
+        _ => Ok(()),
+    }
+}
+
 fn open_directory(path: &Path) -> std::result::Result<OwnedFd, PathError> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::open(path, flags, Mode::empty()).map_err(PathError::doing("open", path))
@@ -200,8 +208,17 @@ impl Entry {
             }
         }
         let lock = Lock { dir };
-        let stat = rustix::fs::fstat(&lock.dir).map_err(PathError::doing("stat", &self.path))?;
-        if stat.st_nlink == 0 { Err(self.gone()) } else { Ok(Some(lock)) }
+        if self.is_current()? { Ok(Some(lock)) } else { Err(self.gone()) }
+    }
+
+    /// Whether the id still means this directory: it may have been deleted since it was opened, and even made anew.
+    fn is_current(&self) -> Result<bool> {
+        let own = rustix::fs::fstat(&self.dir).map_err(PathError::doing("stat", &self.path))?;
+        match rustix::fs::lstat(&self.path) {
+            Ok(now) => Ok((now.st_dev, now.st_ino) == (own.st_dev, own.st_ino)),
+            Err(Errno::NOENT) => Ok(false),
+            Err(e) => Err(PathError::doing("stat", &self.path)(e).into()),
+        }
     }
 
     fn gone(&self) -> crate::Error {
@@ -274,28 +291,42 @@ impl Entry {
         }
     }
 
-    /// Removes the directory and what is in it. `state.json` goes last, so that an interrupted `delete` can be repeated.
+    /// Removes the directory and what is in it. It is renamed first, so that others see all of it or nothing.
     ///
     /// # Errors
     ///
     /// [`PathError`] naming what could not be removed.
     pub fn remove(&self) -> Result<()> {
+        if !self.is_current()? {
+            return Ok(());
+        }
+        let discarded = self.discarded_path();
+        let mut renamed = rustix::fs::rename(&self.path, &discarded);
+        if matches!(renamed, Err(Errno::NOTEMPTY | Errno::EXIST)) {
+            // A `delete` was interrupted once.
+            remove_tree(&discarded)?;
+            renamed = rustix::fs::rename(&self.path, &discarded);
+        }
+        match renamed {
+            Err(Errno::NOENT) => return Ok(()),
+            renamed => renamed.map_err(PathError::doing("remove", &self.path))?,
+        }
         for name in [START_SOCKET, CONFIG_FILE, STATE_FILE] {
             self.unlink(name)?;
         }
-        match rustix::fs::rmdir(&self.path) {
-            Ok(()) | Err(Errno::NOENT) => return Ok(()),
-            Err(Errno::NOTEMPTY | Errno::EXIST) => {}
-            Err(e) => return Err(PathError::doing("remove", &self.path)(e).into()),
+        match rustix::fs::rmdir(&discarded) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            // Something that corten did not put there, or what an interrupted write left behind.
+            Err(Errno::NOTEMPTY | Errno::EXIST) => remove_tree(&discarded),
+            Err(e) => Err(PathError::doing("remove", &discarded)(e).into()),
         }
-        // Something that corten did not put there, or what an interrupted write left behind. The standard library
-        // walks by descriptor and does not follow symlinks.
-        match fs::remove_dir_all(&self.path) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => {
-                Err(PathError::doing("remove", &self.path)(e).into())
-            }
-            _ => Ok(()),
-        }
+    }
+
+    /// Where the directory waits for its end: no id begins with a dot. The longest ids lose their last byte, which is
+    /// of no account: two of these names may be the same, since what they name is to be removed anyway.
+    fn discarded_path(&self) -> PathBuf {
+        let id = self.id.as_str();
+        self.path.with_file_name(format!(".{}", &id[..id.len().min(ContainerId::MAX_LENGTH - 1)]))
     }
 
     fn unlink(&self, name: &str) -> Result<()> {
@@ -439,6 +470,26 @@ pub(crate) mod tests {
         entry.remove().unwrap();
         assert!(!entry.path().exists());
         assert!(outside.join("kept").exists());
+    }
+
+    #[test]
+    fn an_interrupted_delete_is_in_nobody_s_way() {
+        let scratch = Scratch::new();
+        let store = Store::open(scratch.path()).unwrap();
+        for name in ["a".to_owned(), "x".repeat(255)] {
+            let (entry, lock) = store.reserve(&id(&name)).unwrap();
+            entry.write_state(&example(&name)).unwrap();
+            fs::rename(entry.path(), entry.discarded_path()).unwrap();
+            drop(lock);
+            assert_eq!(store.ids().unwrap(), []);
+            let gone = entry.lock().map(drop).unwrap_err().to_string();
+            assert!(gone.starts_with("container does not exist"), "{gone}");
+            let (again, _lock) = store.reserve(&id(&name)).unwrap();
+            entry.remove().unwrap();
+            assert!(again.path().exists(), "the new one is not the old one");
+            again.remove().unwrap();
+            assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 0);
+        }
     }
 
     #[test]
