@@ -23,6 +23,7 @@ mod paths;
 mod report;
 mod saved;
 mod stats;
+mod sub;
 mod sys;
 mod update;
 

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use corten_init::Phase;
 
 use super::bundle::Bundle;
-use super::options::CreateOptions;
+use super::options::{CreateOptions, listen_env};
 use super::report::{hook_state, pid_inside};
 use crate::cgroup::{Cgroup, DevicePolicy, Write, lower};
 use crate::config::{Config, Hooks, NamespaceKind, Process};
@@ -265,6 +265,7 @@ impl Work<'_> {
 
     fn spawn(&self, site: &Site, console: Option<OwnedFd>) -> Result<Session> {
         let arena = Arena::new();
+        let passed = self.options.preserve_fds.saturating_add(self.options.listen_fds);
         let cgroups = site.cgroup.join_fds(true)?;
         let gate = if self.gate { Some(Gate::new(&site.entry)?.0) } else { None };
         let dirs: Vec<(String, PathBuf)> =
@@ -282,15 +283,15 @@ impl Work<'_> {
             console: console.is_some(),
             no_pivot: self.options.no_pivot,
             no_new_keyring: self.options.no_new_keyring,
-            preserve_fds: self.options.preserve_fds,
-            extra_env: &[],
+            preserve_fds: passed,
+            extra_env: &listen_env(self.options.listen_fds),
         };
         let compiled = compile_create(&arena, &request)?;
         let sources = Sources { cgroups, gate, console, ..Sources::default() };
         let prepared = prepare(&compiled.demands, sources)?;
         let process = self.valid.config.process.as_ref();
         let program = process.and_then(|p| p.args.first()).cloned().unwrap_or_default();
-        Session::spawn(compiled, prepared, &site.cgroup, self.options.preserve_fds, program)
+        Session::spawn(compiled, prepared, &site.cgroup, passed, program)
     }
 
     /// What the parent does while the child mounts: limits, and the score of the OOM killer.

@@ -5,10 +5,10 @@ use std::os::fd::OwnedFd;
 
 use super::build::{compile_filter, explain_oom, write_oom_score};
 use super::load;
-use super::options::{ExecFlags, ExecOptions, ExecProcess};
+use super::options::{ExecFlags, ExecOptions, ExecProcess, listen_env};
 use crate::cgroup::Cgroup;
 use crate::config::{Config, Process, User};
-use crate::error::{ConfigError, Error, FieldPath, PathError, Problem, Result, SyscallError};
+use crate::error::{ConfigError, FieldPath, PathError, Problem, Result, SyscallError};
 use crate::host::HostFacts;
 use crate::launch::{
     Event, ForegroundSignals, LaunchError, Session, Sources, connect_path, prepare, send_pidfd,
@@ -101,9 +101,6 @@ fn change_user(user: &mut User, text: &str) -> Result<()> {
 
 /// Clones the process into the container's cgroup and namespaces.
 fn join(state: &State, config: &Config, options: &ExecOptions) -> Result<(Session, Cgroup)> {
-    if !options.cgroup.is_empty() {
-        return Err(Error::Unsupported { what: "exec --cgroup" });
-    }
     let valid = validate(config)?;
     let process = config.process.as_ref().ok_or(LaunchError::Protocol { verb: "no process" })?;
     let process = validate_process(process, &FieldPath::new("process"))?;
@@ -113,7 +110,8 @@ fn join(state: &State, config: &Config, options: &ExecOptions) -> Result<(Sessio
     let host = HostFacts::probe()?;
     let filter = compile_filter(config, Some(process.process))?;
     let console = connect_console(options, process.process)?;
-    let cgroup = Cgroup::from_saved(&state.cgroup);
+    let cgroup = Cgroup::from_saved(&state.cgroup).below(&options.cgroup)?;
+    let passed = options.preserve_fds.saturating_add(options.listen_fds);
     let cgroups = cgroup.join_fds(true)?;
     let arena = Arena::new();
     let request = JoinRequest {
@@ -127,15 +125,15 @@ fn join(state: &State, config: &Config, options: &ExecOptions) -> Result<(Sessio
         console: console.is_some(),
         stdio: false,
         no_new_keyring: false,
-        preserve_fds: options.preserve_fds,
-        extra_env: &[],
+        preserve_fds: passed,
+        extra_env: &listen_env(options.listen_fds),
     };
     let compiled = compile_exec(&arena, &request);
     let container = Some(open_container(state)?);
     let sources = Sources { cgroups, console, container, ..Sources::default() };
     let prepared = prepare(&compiled.demands, sources)?;
     let program = process.process.args.first().cloned().unwrap_or_default();
-    let session = Session::spawn(compiled, prepared, &cgroup, options.preserve_fds, program)?;
+    let session = Session::spawn(compiled, prepared, &cgroup, passed, program)?;
     Ok((session, cgroup))
 }
 

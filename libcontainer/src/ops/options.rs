@@ -21,8 +21,10 @@ pub struct CreateOptions {
     pub no_pivot: bool,
     /// Stay in the session keyring of the caller.
     pub no_new_keyring: bool,
-    /// Pass that many descriptors beyond stdio and `LISTEN_FDS`.
+    /// Pass that many descriptors beyond stdio and `listen_fds`.
     pub preserve_fds: u32,
+    /// Sockets passed by socket activation (sd_listen_fds(3)), from descriptor 3 on: the `LISTEN_FDS` of the caller.
+    pub listen_fds: u32,
     /// Who makes the cgroup.
     pub cgroup_manager: CgroupManager,
 }
@@ -40,6 +42,7 @@ impl CreateOptions {
             no_pivot: false,
             no_new_keyring: false,
             preserve_fds: 0,
+            listen_fds: 0,
             cgroup_manager: CgroupManager::default(),
         }
     }
@@ -73,8 +76,10 @@ pub struct ExecOptions {
     pub console_socket: Option<PathBuf>,
     /// Socket that gets a pidfd of the process.
     pub pidfd_socket: Option<PathBuf>,
-    /// Pass that many descriptors beyond stdio and `LISTEN_FDS`.
+    /// Pass that many descriptors beyond stdio and `listen_fds`.
     pub preserve_fds: u32,
+    /// Sockets passed by socket activation (sd_listen_fds(3)), from descriptor 3 on: the `LISTEN_FDS` of the caller.
+    pub listen_fds: u32,
     /// Also in a frozen container.
     pub ignore_paused: bool,
     /// Sub-cgroups of the container's own, each `PATH` or, on v1, `CONTROLLER[,CONTROLLER…]:PATH`.
@@ -88,6 +93,14 @@ pub enum ExecProcess {
     File(PathBuf),
     /// The container's own `process` with these changes.
     Flags(Box<ExecFlags>),
+}
+
+/// The variables that announce passed sockets. The process that gets them has pid 1, or at least believes so.
+pub(super) fn listen_env(listen_fds: u32) -> Vec<String> {
+    match listen_fds {
+        0 => Vec::new(),
+        n => vec![format!("LISTEN_FDS={n}"), "LISTEN_PID=1".to_owned()],
+    }
 }
 
 /// Changes to the container's own `process`.

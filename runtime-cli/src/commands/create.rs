@@ -2,7 +2,7 @@ use libcontainer::Error;
 use libcontainer::ops::{self, CreateOptions};
 use libcontainer::state::CgroupManager;
 
-use super::{cgroup_manager, creation_flags, path, preserve_fds, store};
+use super::{cgroup_manager, creation_flags, listen_fds, path, preserve_fds, store};
 use crate::Failure;
 use crate::args::{Command, Flag, Invocation};
 
@@ -44,6 +44,7 @@ pub fn options(invocation: &Invocation) -> Result<CreateOptions, Failure> {
         no_pivot: flags.is_on("no-pivot"),
         no_new_keyring: flags.is_on("no-new-keyring"),
         preserve_fds: preserve_fds(flags)?,
+        listen_fds: listen_fds(),
         cgroup_manager,
     })
 }

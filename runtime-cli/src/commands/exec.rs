@@ -1,6 +1,6 @@
 use libcontainer::ops::{self, ExecFlags, ExecOptions, ExecProcess};
 
-use super::{exit_code, path, preserve_fds, store};
+use super::{exit_code, listen_fds, path, preserve_fds, store};
 use crate::Failure;
 use crate::args::{Command, Flag, Given, Invocation, UsageError, utf8};
 
@@ -50,6 +50,7 @@ fn execute(invocation: &Invocation) -> Result<u8, Failure> {
         console_socket: path(flags, "console-socket"),
         pidfd_socket: path(flags, "pidfd-socket"),
         preserve_fds: preserve_fds(flags)?,
+        listen_fds: listen_fds(),
         ignore_paused: flags.is_on("ignore-paused"),
         cgroup: flags.texts("cgroup")?,
     };

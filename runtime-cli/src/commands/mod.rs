@@ -119,6 +119,11 @@ fn preserve_fds(given: &Given) -> Result<u32, UsageError> {
     Ok(given.parsed("preserve-fds", "a number of file descriptors")?.unwrap_or(0))
 }
 
+/// What socket activation passed (sd_listen_fds(3)); nonsense counts as nothing, as in the C library's function.
+fn listen_fds() -> u32 {
+    std::env::var("LISTEN_FDS").ok().and_then(|n| n.parse().ok()).unwrap_or(0)
+}
+
 /// The exit code of a process. The library gives 128 + signal already; anything else fits by definition of wait(2).
 fn exit_code(code: i32) -> u8 {
     u8::try_from(code).unwrap_or(u8::MAX)
