@@ -254,7 +254,11 @@ fn a_systemd_cgroup_is_accepted_where_nothing_is_made() {
     let scratch = Scratch::new();
     succeeds(&scratch.corten(&["--systemd-cgroup", "list"]));
     succeeds(&scratch.corten(&["--systemd-cgroup", "delete", "--force", "c1"]));
-    assert!(fails(&scratch.corten(&["--systemd-cgroup", "create", "c1"]), 1).contains("--systemd-cgroup"));
+    let bundle = scratch.0.to_str().unwrap();
+    fs::create_dir(scratch.0.join("rootfs")).unwrap();
+    succeeds(&scratch.corten(&["spec", "--rootless", "-b", bundle]));
+    let output = scratch.corten(&["--systemd-cgroup", "run", "-b", bundle, "c1"]);
+    assert!(fails(&output, 1).contains("--systemd-cgroup"));
 }
 
 #[test]

@@ -222,7 +222,7 @@ fn plan_cgroup(
         return Ok(None);
     }
     let path = config.linux.as_ref().and_then(|l| l.cgroups_path.as_deref()).filter(|p| !p.is_empty());
-    Ok(Some(Cgroup::plan(&host.layout, path, &options.id, host.euid != 0)?))
+    Ok(Some(Cgroup::plan(&host.layout, path, &options.id, options.rootless.unwrap_or(host.euid != 0))?))
 }
 
 /// The inputs of a build.

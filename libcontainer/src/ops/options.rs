@@ -27,6 +27,8 @@ pub struct CreateOptions {
     pub listen_fds: u32,
     /// Who makes the cgroup.
     pub cgroup_manager: CgroupManager,
+    /// Whether to do without a cgroup where there is no permission to make one; if absent, an ordinary user does.
+    pub rootless: Option<bool>,
 }
 
 impl CreateOptions {
@@ -44,6 +46,7 @@ impl CreateOptions {
             preserve_fds: 0,
             listen_fds: 0,
             cgroup_manager: CgroupManager::default(),
+            rootless: None,
         }
     }
 }

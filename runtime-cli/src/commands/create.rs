@@ -1,8 +1,6 @@
-use libcontainer::Error;
 use libcontainer::ops::{self, CreateOptions};
-use libcontainer::state::CgroupManager;
 
-use super::{cgroup_manager, creation_flags, listen_fds, path, preserve_fds, store};
+use super::{cgroup_manager, creation_flags, listen_fds, path, preserve_fds, rootless, store};
 use crate::Failure;
 use crate::args::{Command, Flag, Invocation};
 
@@ -30,11 +28,6 @@ fn execute(invocation: &Invocation) -> Result<u8, Failure> {
 /// What `create` and `run` have in common.
 pub fn options(invocation: &Invocation) -> Result<CreateOptions, Failure> {
     let flags = &invocation.flags;
-    let cgroup_manager = cgroup_manager(&invocation.globals)?;
-    if cgroup_manager == CgroupManager::Systemd {
-        let what = "the systemd cgroup manager (--systemd-cgroup, --cgroup-manager systemd)";
-        return Err(Error::Unsupported { what }.into());
-    }
     Ok(CreateOptions {
         id: invocation.id()?.to_owned(),
         bundle: path(flags, "bundle").unwrap_or_else(|| ".".into()),
@@ -45,6 +38,7 @@ pub fn options(invocation: &Invocation) -> Result<CreateOptions, Failure> {
         no_new_keyring: flags.is_on("no-new-keyring"),
         preserve_fds: preserve_fds(flags)?,
         listen_fds: listen_fds(),
-        cgroup_manager,
+        cgroup_manager: cgroup_manager(&invocation.globals)?,
+        rootless: rootless(&invocation.globals)?,
     })
 }

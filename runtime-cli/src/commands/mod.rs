@@ -77,7 +77,8 @@ use creation_flags;
 /// The containers that `--root` says.
 fn store(invocation: &Invocation) -> Result<Store, Failure> {
     let globals = &invocation.globals;
-    check_rootless(globals)?;
+    // A wrong value is wrong also where it is of no use.
+    rootless(globals)?;
     cgroup_manager(globals)?;
     let root = match globals.last("root") {
         Some(root) => PathBuf::from(root),
@@ -92,10 +93,12 @@ fn store(invocation: &Invocation) -> Result<Store, Failure> {
     Ok(store)
 }
 
-/// Whether the caller is rootless is seen from the privileges, so only the spelling matters.
-fn check_rootless(globals: &Given) -> Result<(), UsageError> {
+/// Whether a missing permission for the cgroup is ignored; `auto` is for the library to decide.
+fn rootless(globals: &Given) -> Result<Option<bool>, UsageError> {
     match globals.text("rootless")? {
-        None | Some("auto" | "true" | "false") => Ok(()),
+        None | Some("auto") => Ok(None),
+        Some("true") => Ok(Some(true)),
+        Some("false") => Ok(Some(false)),
         Some(other) => {
             let (flag, value) = ("rootless", other.to_owned());
             Err(UsageError::InvalidValue { flag, value, expected: "true, false or auto" })
