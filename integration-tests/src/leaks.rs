@@ -115,9 +115,10 @@ pub fn cgroups_left(id: &str) -> Vec<String> {
     left.iter().map(|d| format!("cgroup: {}", d.display())).collect()
 }
 
-/// Entries of the runtime's state directory.
+/// Entries of the runtime's state directory. Hidden ones are no containers: crun keeps its filter cache there.
 pub fn state_left(root: &Path) -> Vec<String> {
     let entries = fs::read_dir(root).into_iter().flatten().flatten();
+    let entries = entries.filter(|e| !e.file_name().as_encoded_bytes().starts_with(b"."));
     entries.map(|e| format!("state: {}", e.path().display())).collect()
 }
 

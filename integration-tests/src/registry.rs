@@ -4,8 +4,8 @@ use crate::context::Ctx;
 use crate::failure::Verdict;
 use std::time::Duration;
 
-/// How binding the behaviour is that a case judges.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How binding the behaviour is that a case judges, strictest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     /// MUST, MUST NOT or REQUIRED in the specification.
     Must,

@@ -2,8 +2,9 @@
 
 use corten_integration_tests::cases;
 use corten_integration_tests::driver::{Outcome, Report, Run, run_case_if_asked};
-use corten_integration_tests::registry::Case;
+use corten_integration_tests::registry::{Case, Level};
 use corten_integration_tests::runtime::Settings;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -19,6 +20,7 @@ Usage: corten-conformance --runtime PATH [options]
   --unified        show every case a unified cgroup hierarchy, in a private mount namespace
   --tap            print the Test Anything Protocol
   --list           print the cases and what they judge, and stop
+  --clauses        print a Markdown table, clause by clause, of the cases that judge it, and stop
   -j N             that many cases at once (default: 2)
 
 Environment: CORTEN_STRESS=1 for 300 cycles in the stress case (or a number of cycles).
@@ -33,6 +35,7 @@ struct Options {
     unified: bool,
     tap: bool,
     list: bool,
+    clauses: bool,
     jobs: Option<usize>,
 }
 
@@ -60,6 +63,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
             "--unified" => o.unified = true,
             "--tap" => o.tap = true,
             "--list" => o.list = true,
+            "--clauses" => o.clauses = true,
             "--help" | "-h" => return Err(USAGE.into()),
             other => return Err(format!("unknown argument {other}\n{USAGE}")),
         }
@@ -80,6 +84,10 @@ fn execute(o: Options) -> Result<ExitCode, String> {
         println!("{} cases", chosen.len());
         return Ok(ExitCode::SUCCESS);
     }
+    if o.clauses {
+        print_clauses(&chosen);
+        return Ok(ExitCode::SUCCESS);
+    }
     let runtime = o.runtime.as_ref().ok_or(USAGE)?;
     let probe = o.probe.clone().unwrap_or_else(probe_beside_us);
     let mut settings = Settings::new(runtime, &probe, o.root_dir.clone())?;
@@ -91,6 +99,23 @@ fn execute(o: Options) -> Result<ExitCode, String> {
     }
     let reports = run_all(&run, &chosen, &o);
     Ok(summarise(&reports))
+}
+
+/// Clauses in alphabetical order, with the level of the strictest case and the cases' names.
+fn print_clauses(cases: &[Case]) {
+    let mut clauses: BTreeMap<&str, Vec<&Case>> = BTreeMap::new();
+    for case in cases {
+        for clause in case.clauses {
+            clauses.entry(clause).or_default().push(case);
+        }
+    }
+    println!("| clause | level | cases |\n|---|---|---|");
+    for (clause, cases) in &clauses {
+        let level = cases.iter().map(|c| c.level).min().map_or("", Level::word);
+        let names: Vec<String> = cases.iter().map(|c| format!("`{}`", c.name)).collect();
+        println!("| {clause} | {level} | {} |", names.join(", "));
+    }
+    println!("\n{} clauses, {} cases", clauses.len(), cases.len());
 }
 
 fn probe_beside_us() -> PathBuf {

@@ -108,6 +108,10 @@ const ACCEPTED: &[(&str, &str)] = &[
         "runc 1.1 leaves the tmpfs around v1 hierarchies writable although `ro` is asked",
     ),
     (" root /null ", "a mask that does not depend on the container's own /dev/null resists CVE-2025-31133"),
+    (
+        "/dev/mqueue/gid: 0 | 65534",
+        "runc mounts the message queues as the container's user, but as the host's group",
+    ),
     ("/sys/fs/cgroup cgroup2 from cgroup2 root /ID [", OWN_CGROUP),
     ("only runc: \"/sys/fs/cgroup cgroup2 from cgroup2 root / [", OWN_CGROUP),
 ];

@@ -3,7 +3,7 @@
 use crate::failure::Verdict;
 use crate::registry::Case;
 use crate::{Container, Ctx, Failure, cgroup, ensure, leaks, sys};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 pub fn cases() -> Vec<Case> {
     vec![
@@ -32,28 +32,39 @@ fn cycles(ctx: &Ctx) -> Verdict {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let seed = now.as_nanos() as u64 | 1;
     let mut random = Random(seed);
+    let mut create = Duration::from_millis(20);
     for i in 0..ctx.settings.stress_cycles {
         let c = Container::new(ctx, &ctx.id());
-        let outcome = if i % 2 == 0 { whole(ctx, &b, &c) } else { interrupted(ctx, &b, &c, &mut random) };
+        let outcome = if i % 2 == 0 {
+            whole(ctx, &b, &c).map(|took| create = took)
+        } else {
+            // Up to a little longer than a create takes, so that every stage of it is hit.
+            let after = Duration::from_micros(random.below(create.as_micros() as u64 * 5 / 4 + 1));
+            interrupted(ctx, &b, &c, after)
+        };
         outcome.map_err(|e| Failure::new(format!("cycle {i} (seed {seed}): {e}")))?;
     }
     Ok(())
 }
 
-fn whole(ctx: &Ctx, b: &crate::Bundle, c: &Container) -> Verdict {
+/// Gives the time that create took.
+fn whole(ctx: &Ctx, b: &crate::Bundle, c: &Container) -> Result<Duration, Failure> {
+    let begin = Instant::now();
     ctx.rt(["create", "-b"]).arg(&b.dir).arg(&c.id).ok()?;
+    let took = begin.elapsed();
     c.start()?;
     c.delete_force()?;
-    gone(ctx, &c.id)
+    gone(ctx, &c.id)?;
+    Ok(took)
 }
 
 /// SIGKILL for the runtime while it creates, then `delete --force`.
-fn interrupted(ctx: &Ctx, b: &crate::Bundle, c: &Container, random: &mut Random) -> Verdict {
+fn interrupted(ctx: &Ctx, b: &crate::Bundle, c: &Container, after: Duration) -> Verdict {
     let running = ctx.rt(["create", "-b"]).arg(&b.dir).arg(&c.id).spawn()?;
-    std::thread::sleep(Duration::from_micros(random.below(40_000)));
+    std::thread::sleep(after);
     running.kill()?;
     c.delete_force()?;
-    gone(ctx, &c.id)
+    gone(ctx, &c.id).map_err(|e| Failure::new(format!("killed after {after:?}: {e}")))
 }
 
 /// Nothing of the container exists a moment later.
