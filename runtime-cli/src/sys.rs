@@ -1,7 +1,7 @@
 //! The entry point, and what the standard library would have done before it.
 //!
 //! Rust's own start-up reads `/proc/self/maps` and sets up an alternative stack, to tell a stack overflow from other
-//! crashes: some 20 system calls and a tenth of the time that `corten state` takes (docs/adr/own-entry-point.md). The
+//! crashes: some 20 system calls and a tenth of the time that `corten state` takes (docs/adr/0018-own-entry-point.md). The
 //! two things of it that matter here are done below.
 #![allow(unsafe_code)]
 

@@ -24,8 +24,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// Deletes a container: its cgroup, its state, and whatever else `create` made; then runs its `poststop` hooks.
 ///
 /// A stopped container is deleted, and so is a created one, after its waiting process was killed (see
-/// `docs/adr/delete-of-a-created-container.md`). With `force`, any container is killed and deleted, also one whose state
-/// cannot be read, and it is no error if there is none.
+/// `docs/adr/0015-delete-of-a-created-container.md`). With `force`, any container is killed and deleted, also one whose
+/// state cannot be read, and it is no error if there is none.
 ///
 /// # Errors
 ///

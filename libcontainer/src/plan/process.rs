@@ -23,7 +23,7 @@ pub struct Circumstances {
 }
 
 /// The umask of a process whose configuration has none. The specification leaves it at the caller's; runc sets this,
-/// and engines count on it (docs/adr).
+/// and engines count on it (docs/adr/0010-default-umask.md).
 const DEFAULT_UMASK: u32 = 0o022;
 
 pub(super) fn identity<'a>(

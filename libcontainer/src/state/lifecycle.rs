@@ -99,7 +99,7 @@ impl fmt::Display for Operation {
 /// Which operations are legal in which status: one row per operation.
 ///
 /// Plain `delete` of a created container is legal here although the specification wants an error: see
-/// `docs/adr/delete-of-a-created-container.md`.
+/// `docs/adr/0015-delete-of-a-created-container.md`.
 #[rustfmt::skip]
 const LEGAL: &[(Operation, [bool; 5])] = &[
     //                       creating created running paused stopped
