@@ -21,8 +21,8 @@ const PATIENT_ROUNDS: u32 = 3;
 
 impl Cgroup {
     /// Removes the directories that were made for this cgroup, those that the container made inside first. Processes
-    /// that do not leave by themselves within a moment are killed. A cgroup that existed before stays. What is gone already is fine. Parents that were made along with it go too when
-    /// nobody else uses them.
+    /// that do not leave by themselves within a moment are killed. A cgroup that existed before stays. What is gone
+    /// already is fine. Parents that were made along with it go too when nobody else uses them.
     ///
     /// # Errors
     /// The first directory that could not be removed within 5 seconds (`EBUSY`: it still has processes). The others
