@@ -93,10 +93,61 @@ const KNOWN: &[(&str, &str, &str, &str)] = &[
     ),
 ];
 
+/// Several cases with one cause.
+const GROUPS: &[(&[&str], &str, &str, &str)] = &[
+    (
+        &[
+            "refused/io-priority-8",
+            "refused/io-class-unknown",
+            "refused/scheduler-unknown",
+            "refused/scheduler-nice-out-of-range",
+            "refused/scheduler-flag-unknown",
+            "refused/personality-unknown",
+            "refused/memory-policy-unknown",
+            "refused/memory-policy-without-mode",
+            "refused/memory-policy-bind-without-nodes",
+            "refused/net-device-name-too-long",
+            "refused/net-device-missing",
+            "refused/exec-affinity-garbage",
+            "refused/burst-above-quota",
+            "refused/idmap-without-user-namespace",
+            "optional/scheduler-idle",
+            "optional/io-class-idle",
+            "optional/memory-policy",
+            "optional/exec-affinity",
+        ],
+        "runc",
+        "1.1",
+        "older than this member, ignores it",
+    ),
+    (
+        &[
+            "refused/listener-metadata-without-path",
+            "refused/blkio-weight-device-empty",
+            "refused/device-rule-without-allow",
+        ],
+        "runc",
+        "1.1",
+        "does not check for the member that is missing",
+    ),
+    (
+        &["refused/device-rule-access-unknown"],
+        "runc",
+        "1.1",
+        "drops letters of `access` that it does not know",
+    ),
+    (&["optional/existing-cgroup-survives"], "runc", "1.1", "removes the cgroup whoever made it"),
+];
+
 /// Attaches the rows to their cases.
 pub fn attach(cases: &mut [Case]) {
     for (name, runtime, version, reason) in KNOWN {
         if let Some(case) = cases.iter_mut().find(|c| c.name == *name) {
+            case.deviations.push(Deviation { runtime, version, reason });
+        }
+    }
+    for (names, runtime, version, reason) in GROUPS {
+        for case in cases.iter_mut().filter(|c| names.contains(&c.name.as_str())) {
             case.deviations.push(Deviation { runtime, version, reason });
         }
     }
@@ -107,7 +158,8 @@ mod tests {
     #[test]
     fn every_row_names_a_case() {
         let names: Vec<String> = super::super::all().into_iter().map(|c| c.name).collect();
-        for (name, ..) in super::KNOWN {
+        let grouped = super::GROUPS.iter().flat_map(|(names, ..)| names.iter());
+        for name in super::KNOWN.iter().map(|(name, ..)| name).chain(grouped) {
             assert!(names.iter().any(|n| n == name), "no case {name}");
         }
     }

@@ -15,6 +15,7 @@ mod lifecycle;
 mod mount_options;
 mod mounts;
 mod namespaces;
+mod optional;
 mod parity;
 mod process;
 mod rootless;
@@ -41,6 +42,7 @@ pub fn all() -> Vec<Case> {
         cgroups::cases(),
         console::cases(),
         rootless::cases(),
+        optional::cases(),
         parity::cases(),
         threats::cases(),
         stress::cases(),
