@@ -2,6 +2,7 @@
 
 use crate::registry::Case;
 
+mod attacks;
 mod capabilities;
 mod cgroups;
 mod cgroups_unified;
@@ -45,6 +46,7 @@ pub fn all() -> Vec<Case> {
         optional::cases(),
         parity::cases(),
         threats::cases(),
+        attacks::cases(),
         stress::cases(),
     ];
     let mut cases: Vec<Case> = areas.into_iter().flatten().collect();

@@ -187,7 +187,12 @@ fn next_component(path: &[u8], from: usize) -> Option<(usize, usize)> {
 }
 
 /// Makes one component and opens it; none when it turns out to be a link.
+///
+/// Never `..`, which a dangling link may hold (`missing/../../victim`): only `openat2` stops it at the root.
 fn make_component(parent: BorrowedFd<'_>, name: &CStr, file: bool) -> Result<Option<OwnedFd>> {
+    if name == c".." {
+        return Err(Errno::NOENT).at(Step::Resolve);
+    }
     let made = if file {
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::WRONLY;
         retry(|| openat(parent, name, flags, Mode::from_raw_mode(0o644))).map(|_| ()).at(Step::CreateFile)

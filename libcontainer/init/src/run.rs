@@ -327,7 +327,7 @@ impl<'a> Init<'a> {
     fn mark_close_on_exec(&self) -> Result {
         const CLOSE_RANGE_CLOEXEC: u32 = 4;
         let preserved = self.user_program().map_or(0, |program| program.preserve_fds);
-        sys::close_range(3 + preserved, u32::MAX, CLOSE_RANGE_CLOEXEC).at(Step::CloseRange)
+        sys::close_range(preserved.saturating_add(3), u32::MAX, CLOSE_RANGE_CLOEXEC).at(Step::CloseRange)
     }
 
     fn user_program(&self) -> Option<&'a Program<'a>> {

@@ -207,7 +207,8 @@ fn clone(
 
 /// What stays open in the child, sorted.
 fn keep_list(slots: &[RawFd], channel: RawFd, preserve_fds: u32) -> Vec<RawFd> {
-    let preserved = (3..3 + RawFd::try_from(preserve_fds).unwrap_or(RawFd::MAX - 3)).take(1 << 20);
+    let end = RawFd::try_from(preserve_fds).unwrap_or(RawFd::MAX).saturating_add(3);
+    let preserved = (3..end).take(1 << 20);
     let mut keep: Vec<RawFd> = slots.iter().copied().chain([channel]).chain(preserved).collect();
     keep.sort_unstable();
     keep.dedup();
