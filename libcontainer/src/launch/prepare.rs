@@ -80,21 +80,8 @@ fn open_namespace(kind: NamespaceKind, path: &Path) -> Result<OwnedFd> {
         Ok(found) if found == clone_flag(kind) => Ok(fd),
         _ => {
             let path = path.display().to_string();
-            Err(LaunchError::WrongNamespace { path, kind: word(kind) }.into())
+            Err(LaunchError::WrongNamespace { path, kind: kind.name() }.into())
         }
-    }
-}
-
-fn word(kind: NamespaceKind) -> &'static str {
-    match kind {
-        NamespaceKind::User => "user",
-        NamespaceKind::Pid => "pid",
-        NamespaceKind::Network => "network",
-        NamespaceKind::Mount => "mount",
-        NamespaceKind::Ipc => "ipc",
-        NamespaceKind::Uts => "uts",
-        NamespaceKind::Cgroup => "cgroup",
-        NamespaceKind::Time => "time",
     }
 }
 

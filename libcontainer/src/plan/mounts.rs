@@ -1,5 +1,6 @@
 //! `mounts` → operations.
 
+use std::ffi::CStr;
 use std::path::{Path, PathBuf};
 
 use corten_init::{Attrs, BindFrom, Guard, MountOp, Node, Op, Param, Source};
@@ -259,16 +260,8 @@ fn legacy_cgroups(b: &mut Builder<'_>, r: &Request<'_>, one: &One<'_>, hierarchi
     let params = b.arena.slice(&params);
     let source = Source::Filesystem { fstype: c"tmpfs", params, inherit_mode: false, otherwise: None };
     let attrs = Attrs { set: NOSUID_NODEV_NOEXEC, clear: 0 };
-    let (target, propagation) = (b.arena.cstr(&one.target), one.options.propagation);
-    let op = MountOp {
-        source,
-        target,
-        attrs,
-        recursive: Attrs::default(),
-        propagation,
-        guard: Guard::OutsideProc,
-    };
-    b.push(Op::Mount(b.arena.value(op)), one.origin());
+    let target = b.arena.cstr(&one.target);
+    push_plain(b, one, source, target, attrs);
     let mut links = Vec::new();
     for hierarchy in hierarchies {
         let Some(name) = hierarchy.mount.file_name().and_then(|n| n.to_str()) else { continue };
@@ -276,19 +269,18 @@ fn legacy_cgroups(b: &mut Builder<'_>, r: &Request<'_>, one: &One<'_>, hierarchi
         let target = b.arena.cstr(&format!("{}/{name}", one.target));
         let attrs =
             Attrs { set: one.options.attrs.set | NOSUID_NODEV_NOEXEC, clear: one.options.attrs.clear };
-        let op = MountOp {
-            source,
-            target,
-            attrs,
-            recursive: Attrs::default(),
-            propagation,
-            guard: Guard::OutsideProc,
-        };
-        b.push(Op::Mount(b.arena.value(op)), one.origin());
+        push_plain(b, one, source, target, attrs);
         let aliases = hierarchy.controllers.iter().filter(|c| *c != name && hierarchy.controllers.len() > 1);
         links.extend(aliases.map(|alias| (alias.clone(), name.to_owned())));
     }
     link_controllers(b, one, &links);
+}
+
+/// A mount that is a part of what one element of `mounts` asks for.
+fn push_plain<'a>(b: &mut Builder<'a>, one: &One<'_>, source: Source<'a>, target: &'a CStr, attrs: Attrs) {
+    let (recursive, propagation) = (Attrs::default(), one.options.propagation);
+    let op = MountOp { source, target, attrs, recursive, propagation, guard: Guard::OutsideProc };
+    b.push(Op::Mount(b.arena.value(op)), one.origin());
 }
 
 fn link_controllers(b: &mut Builder<'_>, one: &One<'_>, links: &[(String, String)]) {

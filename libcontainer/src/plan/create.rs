@@ -1,0 +1,216 @@
+//! The creation of a container → operations, in the order in which the kernel allows them.
+
+use std::ffi::CStr;
+use std::path::PathBuf;
+
+use corten_init::{Attrs, EnterRoot, Guard, Join, MountOp, Op, Phase, Source, Usher};
+
+use super::runnable::{Runnable, apparmor, push_console, push_program, push_rlimits};
+use super::stages::{Stages, clone_flag, stages};
+use super::{
+    Arena, Builder, Circumstances, Compiled, Demand, MS_PRIVATE, MS_REC, MS_SHARED, Origin, Request, clean,
+    devices, mount_options, mounts,
+};
+use crate::config::NamespaceKind;
+use crate::error::ConfigError;
+
+/// Compiles the creation of a container.
+///
+/// # Errors
+///
+/// What only shows when mounts are lowered: a mount on `/`, a bind with data, a mount without type.
+pub fn compile_create<'a>(arena: &'a Arena, r: &Request<'_>) -> Result<Compiled<'a>, ConfigError> {
+    let mut b = Builder::new(arena);
+    let cgroups = b.cgroups(r.cgroup_files);
+    let stages = stages(&r.valid.namespaces);
+    let usher = enter_namespaces(&mut b, r, &stages);
+    b.step(Op::NewSession, "new session");
+    if !r.no_new_keyring {
+        b.step(Op::Keyring { name: arena.cstr(&format!("_ses.{}", r.id)) }, "session keyring");
+    }
+    host_names(&mut b, r);
+    if r.valid.namespaces.creates(NamespaceKind::Network) {
+        b.step(Op::Loopback, "loopback interface");
+    }
+    build_root(&mut b, r)?;
+    enter_root(&mut b, r);
+    if let Some(process) = &r.valid.config.process {
+        let (capabilities, rlimits) = (&r.valid.capabilities, &r.valid.rlimits[..]);
+        finish_process(&mut b, r, &Runnable { process, capabilities, rlimits, path: None });
+    } else {
+        // Legal: `create` needs no process, only `start` does (runtime.md#create).
+        let gate = if r.gate { Some(b.demand(Demand::Gate)) } else { None };
+        b.step(Op::Ready { gate }, "start");
+    }
+    Ok(b.finish(usher, stages.clone_flags, cgroups))
+}
+
+/// Joins, id mappings, and what has to wait for them.
+fn enter_namespaces<'a>(b: &mut Builder<'a>, r: &Request<'_>, stages: &Stages) -> Option<Usher<'a>> {
+    let mut joins = Vec::new();
+    for kind in &stages.joins {
+        let path = r.valid.namespaces.joins(*kind).unwrap_or_default();
+        let fd = b.demand(Demand::Namespace { kind: *kind, path: PathBuf::from(path) });
+        let join = Join { fd, kinds: clone_flag(*kind) };
+        if !stages.usher {
+            b.push(Op::Join(join), Origin::Namespace(path.to_owned()));
+        }
+        joins.push(join);
+    }
+    if stages.mappings {
+        let field = Origin::Field("linux.uidMappings");
+        b.push(Op::Barrier(Phase::Mappings), field);
+    }
+    if stages.become_root {
+        b.step(Op::BecomeRoot, "root of the user namespace");
+    }
+    // A runtime without privileges could not enter the namespaces of a concealed process for its hooks; an usher has
+    // concealed it already where that matters, in a pid namespace with others.
+    if r.host.euid == 0 || !r.has_hooks_inside() {
+        b.step(Op::Conceal, "conceal");
+    }
+    if stages.unshare_later != 0 {
+        b.step(Op::Unshare { kinds: stages.unshare_later }, "cgroup or ipc namespace");
+    }
+    stages.usher.then(|| Usher { joins: b.arena.slice(&joins) })
+}
+
+fn host_names(b: &mut Builder<'_>, r: &Request<'_>) {
+    if let Some(name) = &r.valid.config.hostname {
+        b.push(Op::Hostname(b.arena.bytes(name.as_bytes())), Origin::Field("hostname"));
+    }
+    if let Some(name) = &r.valid.config.domainname {
+        b.push(Op::Domainname(b.arena.bytes(name.as_bytes())), Origin::Field("domainname"));
+    }
+}
+
+/// The root filesystem, its mounts and its devices, while the host's tree is still there.
+fn build_root(b: &mut Builder<'_>, r: &Request<'_>) -> Result<(), ConfigError> {
+    let path = b.path(r.rootfs);
+    if r.valid.namespaces.has(NamespaceKind::Mount) {
+        let flags = r.root_flags();
+        b.push(Op::Propagation { flags: flags | MS_REC }, Origin::Field("linux.rootfsPropagation"));
+        b.push(Op::Root { path, private_parent: flags == MS_SHARED }, Origin::Field("root.path"));
+        mounts::lower_mounts(b, r)?;
+        devices::lower_devices(b, r);
+        for (target, origin) in std::mem::take(&mut b.read_only_later) {
+            b.push(Op::Mount(b.arena.value(read_only(target))), origin);
+        }
+    } else {
+        b.push(Op::PlainRoot { path }, Origin::Field("root.path"));
+    }
+    Ok(())
+}
+
+fn read_only(target: &CStr) -> MountOp<'_> {
+    MountOp {
+        source: Source::Remount { params: &[], reconfigure: false },
+        target,
+        attrs: Attrs { set: 1, clear: 0 },
+        recursive: Attrs::default(),
+        propagation: 0,
+        guard: Guard::OutsideProc,
+    }
+}
+
+/// Hooks, kernel parameters, labels; then the new root, and what hides or protects parts of it.
+fn enter_root(b: &mut Builder<'_>, r: &Request<'_>) {
+    if r.has_hooks() {
+        b.push(Op::Barrier(Phase::Mounted), Origin::Field("hooks"));
+    }
+    write_proc(b, r);
+    if let Some(process) = &r.valid.config.process {
+        let path = b.arena.cstr(&clean(&process.cwd));
+        b.push(Op::MakeCwd { path }, Origin::Field("process.cwd"));
+    }
+    let has_mount_namespace = r.valid.namespaces.has(NamespaceKind::Mount);
+    if has_mount_namespace {
+        hide_paths(b, r);
+    }
+    let how = match (has_mount_namespace, r.no_pivot) {
+        (true, false) => EnterRoot::Pivot { shared: r.root_flags() == MS_SHARED },
+        (true, true) => EnterRoot::Move,
+        (false, _) => EnterRoot::Chroot,
+    };
+    b.push(Op::EnterRoot(how), Origin::Field("root.path"));
+    if has_mount_namespace {
+        final_root(b, r);
+    }
+}
+
+fn final_root(b: &mut Builder<'_>, r: &Request<'_>) {
+    if let Some(flags) = r.rootfs_propagation().and_then(mount_options::propagation) {
+        let origin = || Origin::Field("linux.rootfsPropagation");
+        if flags & MS_SHARED != 0 {
+            // Out of the host's group first: the new group is to be the container's own.
+            b.push(Op::RootPropagation { flags: MS_PRIVATE | (flags & MS_REC) }, origin());
+        }
+        b.push(Op::RootPropagation { flags }, origin());
+    }
+    if r.console {
+        let process = r.valid.config.process.as_ref();
+        push_console(b, process, true);
+    }
+    if r.valid.config.root.as_ref().is_some_and(|root| root.readonly) {
+        b.push(Op::ReadOnlyRoot, Origin::Field("root.readonly"));
+    }
+}
+
+/// Hides and protects paths. The host's null device can only be copied while the host's tree is there.
+fn hide_paths(b: &mut Builder<'_>, r: &Request<'_>) {
+    let linux = r.valid.config.linux.as_ref();
+    let read_only = linux.map_or(&[][..], |l| &l.readonly_paths);
+    if !read_only.is_empty() {
+        b.push(Op::ReadOnly { paths: cleaned(b, read_only) }, Origin::ReadonlyPaths(read_only.to_vec()));
+    }
+    let masked = linux.map_or(&[][..], |l| &l.masked_paths);
+    if !masked.is_empty() {
+        b.push(Op::Mask { paths: cleaned(b, masked) }, Origin::MaskedPaths(masked.to_vec()));
+    }
+}
+
+fn cleaned<'a>(b: &Builder<'a>, paths: &[String]) -> &'a [&'a CStr] {
+    let paths: Vec<&CStr> = paths.iter().map(|p| b.arena.cstr(&clean(p))).collect();
+    b.arena.slice(&paths)
+}
+
+/// Kernel parameters and labels, through a procfs that nobody else can have touched.
+fn write_proc(b: &mut Builder<'_>, r: &Request<'_>) {
+    let process = r.valid.config.process.as_ref();
+    let profile = process.and_then(|p| p.apparmor_profile.as_deref()).filter(|p| !p.is_empty());
+    let sysctl = r.valid.config.linux.as_ref().map(|l| &l.sysctl).filter(|s| !s.is_empty());
+    if profile.is_none() && sysctl.is_none() {
+        return;
+    }
+    b.step(Op::Procfs, "private procfs");
+    for (key, value) in sysctl.into_iter().flatten() {
+        let path = b.arena.cstr(&format!("sys/{}", sysctl_path(key)));
+        let op = Op::Sysctl { path, value: b.arena.bytes(value.as_bytes()) };
+        b.push(op, Origin::Sysctl(key.clone()));
+    }
+    if let Some(profile) = profile {
+        apparmor(b, profile);
+    }
+}
+
+/// Dots are slashes; a key with slashes is taken as it is, so that `net/ipv4/conf/eth0.1/…` can be said.
+fn sysctl_path(key: &str) -> String {
+    if key.contains('/') { key.to_owned() } else { key.replace('.', "/") }
+}
+
+/// From the limits to the program.
+fn finish_process(b: &mut Builder<'_>, r: &Request<'_>, runnable: &Runnable<'_>) {
+    let new_user = r.valid.namespaces.creates(NamespaceKind::User);
+    // A privileged parent sets them itself: the child has lost the right to raise a limit.
+    if !(new_user && r.host.euid == 0) {
+        push_rlimits(b, runnable.rlimits);
+    }
+    let gate = if r.gate { Some(b.demand(Demand::Gate)) } else { None };
+    let how = Circumstances {
+        keep_groups: r.host.euid != 0,
+        keep_admin: r.filter.is_some() && !runnable.process.no_new_privileges,
+        preserve_fds: r.preserve_fds,
+        own_binary: r.host.own_binary,
+    };
+    push_program(b, runnable, r.filter, gate, r.extra_env, &how);
+}

@@ -1,0 +1,89 @@
+//! A process that joins a container → operations.
+
+use corten_init::{Join, Op, Usher};
+
+use super::runnable::{Runnable, apparmor, push_console, push_program, push_rlimits};
+use super::{Arena, Builder, Circumstances, Compiled, Demand, clone_flag};
+use crate::config::NamespaceKind;
+use crate::host::HostFacts;
+use crate::seccomp::Filter;
+use crate::validate::{Namespaces, ValidProcess};
+
+/// What is compiled for a process that joins a container.
+#[derive(Debug)]
+pub struct JoinRequest<'r> {
+    /// The container's namespaces.
+    pub namespaces: &'r Namespaces<'r>,
+    /// The process that joins.
+    pub process: &'r ValidProcess<'r>,
+    /// The program's path, where it is not looked up by `args[0]` (hooks).
+    pub path: Option<&'r str>,
+    /// The container's name.
+    pub id: &'r str,
+    /// What the machine is like.
+    pub host: &'r HostFacts,
+    /// Files of cgroups that the child joins by itself.
+    pub cgroup_files: usize,
+    /// The compiled filter.
+    pub filter: Option<&'r Filter>,
+    /// Whether there is a socket for the terminal.
+    pub console: bool,
+    /// Whether stdin, stdout and stderr are others than the runtime's (hooks).
+    pub stdio: bool,
+    /// `--no-new-keyring`
+    pub no_new_keyring: bool,
+    /// Descriptors from 3 on that the program gets.
+    pub preserve_fds: u32,
+    /// Variables that the runtime adds.
+    pub extra_env: &'r [String],
+}
+
+/// Compiles a process that joins a running container.
+#[must_use]
+pub fn compile_exec<'a>(arena: &'a Arena, r: &JoinRequest<'_>) -> Compiled<'a> {
+    let mut b = Builder::new(arena);
+    let cgroups = b.cgroups(r.cgroup_files);
+    let kinds = r.namespaces.iter().map(|(kind, _)| clone_flag(kind)).fold(0, |all, flag| all | flag);
+    let fd = b.demand(Demand::Container);
+    let usher = (kinds != 0).then(|| Usher { joins: b.arena.slice(&[Join { fd, kinds }]) });
+    if r.namespaces.has(NamespaceKind::User) {
+        b.step(Op::BecomeRoot, "root of the user namespace");
+    }
+    b.step(Op::Conceal, "conceal");
+    b.step(Op::NewSession, "new session");
+    if !r.no_new_keyring {
+        b.step(Op::Keyring { name: arena.cstr(&format!("_ses.{}", r.id)) }, "session keyring");
+    }
+    if r.stdio {
+        let slots = [b.demand(Demand::Stdin), b.demand(Demand::Output), b.demand(Demand::Output)];
+        b.step(Op::Stdio { slots }, "standard streams");
+    }
+    join_process(&mut b, r);
+    b.finish(usher, 0, cgroups)
+}
+
+fn join_process(b: &mut Builder<'_>, r: &JoinRequest<'_>) {
+    let process = r.process.process;
+    if r.console {
+        b.step(Op::PresentRoot, "root directory");
+        push_console(b, Some(process), false);
+    }
+    if let Some(profile) = process.apparmor_profile.as_deref().filter(|p| !p.is_empty()) {
+        b.step(Op::Procfs, "private procfs");
+        apparmor(b, profile);
+    }
+    push_rlimits(b, &r.process.rlimits);
+    let how = Circumstances {
+        keep_groups: r.host.euid != 0,
+        keep_admin: r.filter.is_some() && !process.no_new_privileges,
+        preserve_fds: r.preserve_fds,
+        own_binary: r.host.own_binary,
+    };
+    let runnable = Runnable {
+        process,
+        capabilities: &r.process.capabilities,
+        rlimits: &r.process.rlimits,
+        path: r.path,
+    };
+    push_program(b, &runnable, r.filter, None, r.extra_env, &how);
+}

@@ -1,0 +1,67 @@
+//! From the limits to the program: what a container's first process and one that joins have in common.
+
+use corten_init::{ConsoleOp, Op, SeccompOp, Slot};
+
+use super::{Builder, Circumstances, Demand, Origin, process};
+use crate::config::Process;
+use crate::seccomp::Filter;
+use crate::validate::CapabilitySets;
+
+/// A process that was checked, and what it runs.
+pub(super) struct Runnable<'r> {
+    pub process: &'r Process,
+    pub capabilities: &'r CapabilitySets,
+    pub rlimits: &'r [(u32, u64, u64)],
+    /// The program's path, where it is not looked up by `args[0]`.
+    pub path: Option<&'r str>,
+}
+
+pub(super) fn push_rlimits(b: &mut Builder<'_>, rlimits: &[(u32, u64, u64)]) {
+    for (resource, soft, hard) in rlimits {
+        let op = Op::Rlimit { resource: *resource, soft: *soft, hard: *hard };
+        b.push(op, Origin::Field("process.rlimits"));
+    }
+}
+
+/// Identity, program, gate, filter, exec: the same for a container's first process and for one that joins it.
+///
+/// The filter comes after the gate, so that of all the calls of this runtime it only ever has to let `execve` through
+/// (and, where privileges were kept for loading it, one `capset`).
+pub(super) fn push_program(
+    b: &mut Builder<'_>,
+    runnable: &Runnable<'_>,
+    filter: Option<&Filter>,
+    gate: Option<Slot>,
+    extra_env: &[String],
+    how: &Circumstances,
+) {
+    let process = runnable.process;
+    let identity = process::identity(b.arena, process, runnable.capabilities, how);
+    b.push(Op::Identity(identity), Origin::Field("process.user"));
+    b.push(Op::FindProgram, Origin::Field("process.args[0]"));
+    b.step(Op::Ready { gate }, "start");
+    if let Some(filter) = filter {
+        let program = b.arena.slice(&filter.program);
+        let relinquish = how.keep_admin.then_some(identity);
+        let op = b.arena.value(SeccompOp { program, flags: filter.flags, relinquish });
+        b.push(Op::Seccomp(op), Origin::Field("linux.seccomp"));
+    }
+    let program = process::program(b.arena, process, runnable.path, extra_env, how);
+    b.push(Op::Exec(program), Origin::Field("process.args[0]"));
+}
+
+pub(super) fn apparmor(b: &mut Builder<'_>, profile: &str) {
+    let paths = [c"thread-self/attr/apparmor/exec", c"thread-self/attr/exec"];
+    let paths = b.arena.slice(&paths);
+    let value = b.arena.bytes(format!("exec {profile}").as_bytes());
+    b.push(Op::Attribute { paths, value }, Origin::Field("process.apparmorProfile"));
+}
+
+pub(super) fn push_console(b: &mut Builder<'_>, process: Option<&Process>, bind_console: bool) {
+    let socket = b.demand(Demand::Console);
+    let clamp = |n: u32| u16::try_from(n).unwrap_or(u16::MAX);
+    let size = process.and_then(|p| p.console_size).map(|s| (clamp(s.height), clamp(s.width)));
+    let uid = process.map_or(0, |p| p.user.uid);
+    let op = b.arena.value(ConsoleOp { socket, size, bind_console, uid });
+    b.push(Op::Console(op), Origin::Field("process.terminal"));
+}
