@@ -7,6 +7,7 @@ mod capabilities;
 mod cgroups;
 mod cgroups_unified;
 mod console;
+mod contract;
 mod deviations;
 mod devices;
 mod exec;
@@ -43,6 +44,7 @@ pub fn all() -> Vec<Case> {
         cgroups::cases(),
         console::cases(),
         rootless::cases(),
+        contract::cases(),
         optional::cases(),
         parity::cases(),
         threats::cases(),

@@ -19,6 +19,7 @@ pub fn cases() -> Vec<Case> {
         Case::new("threat/mount-target-swapped", &["MNT-08"], mount_target_swapped).practice().limit(120),
         Case::new("threat/working-directory-is-symlink", &["PROC-08"], cwd_symlink).practice(),
         Case::new("threat/device-path-through-symlink", &["DEV-03"], device_through_symlink).practice(),
+        Case::new("threat/mount-through-symlink", &["MNT-08"], mount_through_symlink).practice(),
         Case::new("threat/readonly-path-through-symlink", &["RO-01"], readonly_through_symlink).practice(),
         Case::new("threat/masked-path-through-symlink", &["MASK-01"], masked_through_symlink).practice(),
         Case::new("threat/passwd-is-fifo", &["PROC-10"], |ctx| passwd_is_fifo(ctx, "passwd")).practice(),
@@ -132,11 +133,14 @@ fn untouched(dir: &Path) -> Verdict {
     Ok(())
 }
 
-/// A link to the host from inside the rootfs, absolute and relative.
+/// A link to the host from inside the rootfs: absolute, relative, and up again from a directory that is not
+/// there, where counting components instead of walking them goes wrong.
 fn both_links(ctx: &Ctx, at: &str, run: impl Fn(&Bundle) -> Verdict) -> Verdict {
     let canary = canary(ctx)?;
-    let relative = format!("{}{}", "../".repeat(30), canary.display());
-    for target in [canary.to_string_lossy().into_owned(), relative] {
+    let up = "../".repeat(30);
+    let relative = format!("{up}{}", canary.display());
+    let dangling = format!("nowhere/{up}{}", canary.display());
+    for target in [canary.to_string_lossy().into_owned(), relative, dangling] {
         let b = ctx.bundle()?;
         symlink(&target, b.path(at))?;
         run(&b)?;
@@ -165,6 +169,15 @@ fn device_through_symlink(ctx: &Ctx) -> Verdict {
         let b = with(b, |b| {
             let device = json!({"path": "/link/node", "type": "c", "major": 1, "minor": 3, "fileMode": 438});
             b.writable().set("/linux/devices", json!([device]));
+        });
+        ctx.run(&b).map(drop)
+    })
+}
+
+fn mount_through_symlink(ctx: &Ctx) -> Verdict {
+    both_links(ctx, "link", |b| {
+        let b = with(b, |b| {
+            b.mount("/link/made/deep", "tmpfs", "t", &[]).mount("/link/file/x", "bind", "out", &["bind"]);
         });
         ctx.run(&b).map(drop)
     })
