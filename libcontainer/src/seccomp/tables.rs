@@ -87,6 +87,12 @@ pub fn name_of(arch: Arch, nr: u32) -> Option<&'static str> {
     (0..TABLES.rows as u16).map(Call).find(|call| call.nr(arch) == Some(nr)).map(Call::name)
 }
 
+/// Every name, for tests of the table.
+#[cfg(all(test, feature = "libseccomp-oracle"))]
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    (0..TABLES.rows as u16).map(|row| Call(row).name())
+}
+
 /// The number of a system call, if the architecture has it.
 #[must_use]
 pub fn number_of(arch: Arch, name: &str) -> Option<u32> {

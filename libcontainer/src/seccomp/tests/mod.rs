@@ -1,6 +1,8 @@
 mod exact;
 mod init;
 mod naive;
+#[cfg(feature = "libseccomp-oracle")]
+mod oracle;
 mod property;
 mod random;
 mod refused;

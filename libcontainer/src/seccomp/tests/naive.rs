@@ -43,22 +43,16 @@ const IPCS: [(u64, &str); 12] = [
 ];
 
 pub(super) fn decide(profile: &Seccomp, native: Arch, data: &SeccompData) -> Action {
-    let listed = |arch: Arch| arch == native || profile.architectures.iter().any(|name| name == arch.name());
     let default = action(&profile.default_action, profile.default_errno_ret);
-    let x86_64 = data.arch == Arch::X86_64.token();
-    let arch = match data.nr {
-        u32::MAX if listed(Arch::X86_64) && x86_64 && !listed(Arch::X32) => return default,
-        0x4000_0000.. if x86_64 && (data.nr & 0x4000_0000 != 0 || !listed(Arch::X32)) => Some(Arch::X32),
-        _ if x86_64 => Some(Arch::X86_64),
-        _ => Arch::all().find(|arch| arch.token() == data.arch && *arch != Arch::X32),
+    let arch = match arch_of(profile, native, data) {
+        Some(_) if is_skipped(profile, native, data) => return default,
+        Some(arch) => arch,
+        None => return Action::KillThread,
     };
-    let Some(arch) = arch.filter(|arch| listed(*arch)) else { return Action::KillThread };
-    let rules: Vec<&SyscallRule> = profile.syscalls.iter().collect();
     let active: Vec<&SyscallRule> =
-        rules.iter().copied().filter(|rule| action(&rule.action, rule.errno_ret) != default).collect();
-    let strict = !matches!(default, Action::Allow | Action::Log | Action::Trace(_));
-    if strict && is_newer(&rules, arch, data.nr) {
-        return enosys(arch);
+        profile.syscalls.iter().filter(|rule| action(&rule.action, rule.errno_ret) != default).collect();
+    if let Some(action) = newer(profile, native, data) {
+        return action;
     }
     let named: Vec<&SyscallRule> = active
         .iter()
@@ -66,6 +60,40 @@ pub(super) fn decide(profile: &Seccomp, native: Arch, data: &SeccompData) -> Act
         .filter(|rule| rule.names.iter().any(|name| number_of(arch, name) == Some(data.nr)))
         .collect();
     by_rules(&named, arch, &data.args).or_else(|| behind(&active, arch, data)).unwrap_or(default)
+}
+
+fn listed(profile: &Seccomp, native: Arch, arch: Arch) -> bool {
+    arch == native || profile.architectures.iter().any(|name| name == arch.name())
+}
+
+/// The number -1, as a tracer sets it.
+fn is_skipped(profile: &Seccomp, native: Arch, data: &SeccompData) -> bool {
+    let x86_64 = data.arch == Arch::X86_64.token();
+    x86_64 && data.nr == u32::MAX && !listed(profile, native, Arch::X32)
+}
+
+/// The architecture that a call is of, if the filter is for it.
+fn arch_of(profile: &Seccomp, native: Arch, data: &SeccompData) -> Option<Arch> {
+    let arch = if data.arch != Arch::X86_64.token() {
+        Arch::all().find(|arch| arch.token() == data.arch)
+    } else if is_skipped(profile, native, data) {
+        Some(Arch::X86_64)
+    } else if data.nr & 0x4000_0000 != 0 || data.nr > 0x4000_0000 && !listed(profile, native, Arch::X32) {
+        Some(Arch::X32)
+    } else {
+        Some(Arch::X86_64)
+    };
+    arch.filter(|arch| listed(profile, native, *arch))
+}
+
+/// ENOSYS, if the call is newer than the profile.
+pub(super) fn newer(profile: &Seccomp, native: Arch, data: &SeccompData) -> Option<Action> {
+    let arch = arch_of(profile, native, data)?;
+    let default = action(&profile.default_action, profile.default_errno_ret);
+    let strict = !matches!(default, Action::Allow | Action::Log | Action::Trace(_));
+    let rules: Vec<&SyscallRule> = profile.syscalls.iter().collect();
+    let skipped = is_skipped(profile, native, data);
+    (strict && !skipped && is_newer(&rules, arch, data.nr)).then(|| enosys(arch))
 }
 
 /// Greater than every number that the profile mentions, and not one of ARM's private ones; 0 on s390 means the same.
