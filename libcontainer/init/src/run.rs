@@ -21,6 +21,8 @@ use crate::program;
 use crate::sys::{self, Cloned};
 
 const CLONE_NEWUSER: u32 = 0x1000_0000;
+const MS_REC: u32 = 1 << 14;
+const MS_SLAVE: u32 = 1 << 19;
 
 /// A plan and what it needs from the parent.
 #[derive(Debug, Clone, Copy)]
@@ -215,8 +217,7 @@ impl<'a> Init<'a> {
         if private_parent {
             mounts::make_parent_private(path)?;
         }
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let place = openat(CWD, path, flags, Mode::empty()).at(Step::Open)?;
+        let place = open_directory(path)?;
         let root = copy_tree(place.as_fd(), c"", true)?;
         attach(root.as_fd(), place.as_fd())?;
         self.root = Some(root);
@@ -224,8 +225,7 @@ impl<'a> Init<'a> {
     }
 
     fn hold_root(&mut self, path: &CStr) -> Result {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        self.root = Some(openat(CWD, path, flags, Mode::empty()).at(Step::Open)?);
+        self.root = Some(open_directory(path)?);
         Ok(())
     }
 
@@ -241,11 +241,12 @@ impl<'a> Init<'a> {
         match how {
             EnterRoot::Pivot { shared } => {
                 // pivot_root(".", ".") stacks the old root on the new one, where the next call takes it off.
+                let old = if shared { Some(open_directory(c"/")?) } else { None };
                 fchdir(root).at(Step::Chdir)?;
                 pivot_root(c".", c".").at(Step::PivotRoot)?;
-                if shared {
-                    let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
-                    mount_change(c".", slave).at(Step::Propagation)?;
+                if let Some(old) = old {
+                    // By descriptor: "." would be the new root here, where umount goes on to what is stacked on it.
+                    mounts::change_propagation(old.as_fd(), MS_SLAVE | MS_REC)?;
                 }
                 unmount(c".", UnmountFlags::DETACH).at(Step::Umount)?;
             }
@@ -354,6 +355,11 @@ fn become_root() -> Result {
         Ok(()) | Err(Errno::INVAL) => Ok(()),
         Err(e) => Err(e).at(Step::Setuid),
     }
+}
+
+fn open_directory(path: &CStr) -> Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    openat(CWD, path, flags, Mode::empty()).at(Step::Open)
 }
 
 fn propagate(flags: u32) -> Result {
