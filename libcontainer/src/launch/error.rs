@@ -133,15 +133,20 @@ pub struct InitFailure {
     pub source: io::Error,
     /// `args[0]`, for failures that are about the program.
     pub program: String,
+    /// The parameter of a filesystem that was refused.
+    pub parameter: Option<String>,
 }
 
 impl InitFailure {
     /// From a `Failed` frame.
     pub(crate) fn new(frame: &Frame, origins: &[Origin], program: &str) -> InitFailure {
         let item = usize::try_from(frame.value).unwrap_or(usize::MAX);
-        let origin = origins.get(usize::from(frame.op)).map(|o| o.describe(item)).unwrap_or_default();
+        let from = origins.get(usize::from(frame.op));
+        let origin = from.map(|o| o.describe(item)).unwrap_or_default();
+        let refused = from.filter(|_| frame.step == Step::Fsconfig).and_then(|o| o.parameter(item));
         let source = io::Error::from_raw_os_error(frame.errno);
-        InitFailure { origin, step: frame.step, source, program: program.to_owned() }
+        let (parameter, program) = (refused.map(str::to_owned), program.to_owned());
+        InitFailure { origin, step: frame.step, source, program, parameter }
     }
 
     /// Whether the program itself is at fault: not there, not executable, not a program.
@@ -167,6 +172,7 @@ impl InitFailure {
 
     fn hint(&self) -> &'static str {
         let refused = self.source.raw_os_error() == Some(libc::EPERM);
+        let missing = self.source.raw_os_error() == Some(libc::ENOENT);
         match self.step {
             Step::FsconfigCreate if refused && self.origin.contains("/proc") => {
                 " (a new procfs needs a pid namespace of the same user namespace, and a /proc outside that nothing covers)"
@@ -174,8 +180,12 @@ impl InitFailure {
             Step::FsconfigCreate if refused && self.origin.contains("/sys") => {
                 " (a new sysfs needs a network namespace of the same user namespace; or bind the host's /sys)"
             }
-            Step::OpenTree | Step::Open if self.source.raw_os_error() == Some(libc::ENOENT) => {
-                " (the source does not exist)"
+            Step::OpenTree if missing => " (the source does not exist)",
+            Step::Open if missing && self.origin.contains("sysctl") => {
+                " (this kernel, or this namespace, has no such parameter)"
+            }
+            Step::Fsopen if self.source.raw_os_error() == Some(libc::ENODEV) => {
+                " (no such filesystem; for a bind mount add the option bind or rbind)"
             }
             Step::PivotRoot if self.source.raw_os_error() == Some(libc::EINVAL) => {
                 " (on an initramfs use --no-pivot)"
@@ -200,6 +210,9 @@ impl fmt::Display for InitFailure {
         let checked_only =
             matches!(self.step, Step::NotADirectory | Step::InsideProc | Step::NotProc | Step::CwdOutside);
         write!(f, "{}", self.step.name())?;
+        if let Some(parameter) = &self.parameter {
+            write!(f, " {parameter}")?;
+        }
         if !checked_only {
             write!(f, ": {}", Strerror(&self.source))?;
         }

@@ -139,7 +139,21 @@ impl One<'_> {
             Some(source) if self.options.is_bind() => format!("{source} on {}", self.mount.destination),
             _ => self.mount.destination.clone(),
         };
-        Origin::Mount(self.i, place)
+        Origin::Mount { index: self.i, place, params: Vec::new() }
+    }
+
+    /// The same, for an operation that configures a filesystem.
+    fn origin_with(&self, params: &[Param<'_>]) -> Origin {
+        let text = |p: &Param<'_>| match p.value {
+            Some(value) => format!("{}={}", p.key.to_string_lossy(), value.to_string_lossy()),
+            None => p.key.to_string_lossy().into_owned(),
+        };
+        match self.origin() {
+            Origin::Mount { index, place, .. } => {
+                Origin::Mount { index, place, params: params.iter().map(text).collect() }
+            }
+            other => other,
+        }
     }
 
     fn guard(&self) -> Guard {
@@ -161,7 +175,11 @@ fn push<'a>(b: &mut Builder<'a>, one: &One<'_>, source: Source<'a>, guard: Guard
         propagation: one.options.propagation,
         guard,
     };
-    b.push(Op::Mount(b.arena.value(op)), one.origin());
+    let params = match source {
+        Source::Filesystem { params, .. } | Source::Remount { params, .. } => params,
+        Source::Bind { .. } | Source::Present => &[],
+    };
+    b.push(Op::Mount(b.arena.value(op)), one.origin_with(params));
 }
 
 fn filesystem(b: &mut Builder<'_>, one: &One<'_>) -> Result<(), ConfigError> {
@@ -188,7 +206,7 @@ fn filesystem(b: &mut Builder<'_>, one: &One<'_>) -> Result<(), ConfigError> {
         let (recursive, propagation) = (one.options.recursive, one.options.propagation);
         let target = b.arena.cstr(&one.target);
         let op = MountOp { source, target, attrs, recursive, propagation, guard };
-        b.push(Op::Mount(b.arena.value(op)), one.origin());
+        b.push(Op::Mount(b.arena.value(op)), one.origin_with(&params));
         b.read_only_later.push((target, one.origin()));
     } else {
         push(b, one, source, guard);

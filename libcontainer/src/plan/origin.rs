@@ -7,8 +7,15 @@ use crate::error::FieldPath;
 pub enum Origin {
     /// A member of `config.json`.
     Field(&'static str),
-    /// `mounts[i]`, with its destination.
-    Mount(usize, String),
+    /// An element of `mounts`.
+    Mount {
+        /// Its index.
+        index: usize,
+        /// Its destination, and for a bind its source.
+        place: String,
+        /// The parameters of its filesystem, in the order of the plan.
+        params: Vec<String>,
+    },
     /// `linux.namespaces[i]` with this path.
     Namespace(String),
     /// Nodes of one directory: a place of the configuration for each, or none for a default one.
@@ -29,7 +36,9 @@ impl Origin {
     pub fn describe(&self, item: usize) -> String {
         match self {
             Origin::Field(path) => (*path).to_owned(),
-            Origin::Mount(i, to) => format!("{} ({to})", FieldPath::new("mounts").index(*i)),
+            Origin::Mount { index, place, .. } => {
+                format!("{} ({place})", FieldPath::new("mounts").index(*index))
+            }
             Origin::Namespace(path) => format!("linux.namespaces ({path})"),
             Origin::Nodes(nodes) => match nodes.get(item) {
                 Some((Some(i), path)) => format!("linux.devices[{i}] ({path})"),
@@ -40,6 +49,17 @@ impl Origin {
             Origin::ReadonlyPaths(paths) => of_list("linux.readonlyPaths", paths, item),
             Origin::Sysctl(key) => format!("linux.sysctl[{key:?}]"),
             Origin::Runtime(what) => (*what).to_owned(),
+        }
+    }
+}
+
+impl Origin {
+    /// The parameter of a filesystem that a failed fsconfig(2) was about.
+    #[must_use]
+    pub fn parameter(&self, item: usize) -> Option<&str> {
+        match self {
+            Origin::Mount { params, .. } => params.get(item).map(String::as_str),
+            _ => None,
         }
     }
 }
