@@ -271,10 +271,8 @@ impl<'a> Init<'a> {
     /// Writes a file of the private procfs, on which nobody can have mounted anything (CVE-2025-52881).
     fn write_proc(&self, path: &CStr, value: &[u8]) -> Result {
         let procfs = self.procfs.as_ref().map_or(CWD, AsFd::as_fd);
-        let how = ResolveFlags::BENEATH
-            | ResolveFlags::NO_XDEV
-            | ResolveFlags::NO_MAGICLINKS
-            | ResolveFlags::NO_SYMLINKS;
+        // `thread-self` is a symbolic link, the only kind that a path of the plan goes through; it is the kernel's own.
+        let how = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_MAGICLINKS;
         let flags = OFlags::WRONLY | OFlags::CLOEXEC;
         let file = retry(|| openat2(procfs, path, flags, Mode::empty(), how)).at(Step::Open)?;
         let written = retry(|| rustix::io::write(&file, value)).at(Step::Write)?;
