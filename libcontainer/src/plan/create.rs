@@ -13,6 +13,7 @@ use super::{
 };
 use crate::config::NamespaceKind;
 use crate::error::ConfigError;
+use crate::validate::sysctl::proc_path;
 
 /// Compiles the creation of a container.
 ///
@@ -184,18 +185,14 @@ fn write_proc(b: &mut Builder<'_>, r: &Request<'_>) {
     }
     b.step(Op::Procfs, "private procfs");
     for (key, value) in sysctl.into_iter().flatten() {
-        let path = b.arena.cstr(&format!("sys/{}", sysctl_path(key)));
+        // Validation has refused a key that is no path.
+        let path = b.arena.cstr(&format!("sys/{}", proc_path(key).unwrap_or_default()));
         let op = Op::Sysctl { path, value: b.arena.bytes(value.as_bytes()) };
         b.push(op, Origin::Sysctl(key.clone()));
     }
     if let Some(profile) = profile {
         apparmor(b, profile);
     }
-}
-
-/// Dots are slashes; a key with slashes is taken as it is, so that `net/ipv4/conf/eth0.1/…` can be said.
-fn sysctl_path(key: &str) -> String {
-    if key.contains('/') { key.to_owned() } else { key.replace('.', "/") }
 }
 
 /// From the limits to the program.
