@@ -261,6 +261,14 @@ pub enum Error {
     /// The bundle's configuration.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// A limit that `update` was asked for.
+    #[error("{field}: {problem}")]
+    Limit {
+        /// The flag, or the member of the document.
+        field: FieldPath,
+        /// What is wrong with it.
+        problem: Problem,
+    },
     /// A file or directory.
     #[error(transparent)]
     Path(#[from] PathError),

@@ -42,6 +42,14 @@ pub enum Failure {
         /// What the kernel said.
         source: io::Error,
     },
+    /// The file or stream that `update --resources` names.
+    #[error("--resources: open {}: {}", path.display(), Strerror(source))]
+    Resources {
+        /// As given.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// Standard output is full or closed.
     #[error("write to standard output: {}", Strerror(.0))]
     Output(io::Error),

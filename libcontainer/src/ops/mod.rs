@@ -19,6 +19,7 @@ mod start;
 mod start_hooks;
 mod state;
 mod sys;
+mod update;
 
 pub use create::create;
 pub use delete::delete;
@@ -32,6 +33,7 @@ pub use run::run;
 pub use signal::{Signal, UnknownSignal};
 pub use start::start;
 pub use state::{StateReport, state};
+pub use update::{UpdateOptions, update};
 
 use crate::error::{Error, Result};
 use crate::state::{ContainerId, Entry, State, StateError, Store};

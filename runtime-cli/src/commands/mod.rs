@@ -14,6 +14,7 @@ mod run;
 mod spec;
 mod start;
 mod state;
+mod update;
 
 use std::path::{Path, PathBuf};
 
@@ -34,6 +35,7 @@ pub const COMMANDS: &[Command] = &[
     kill::COMMAND,
     pause::COMMAND,
     resume::COMMAND,
+    update::COMMAND,
     delete::COMMAND,
     spec::COMMAND,
     features::COMMAND,
