@@ -129,6 +129,27 @@ impl Arch {
         Err(ConfigError::new(at.clone(), problem))
     }
 
+    /// Whether a kernel for `native` can run programs of this architecture. A filter has no code for others: the kernel
+    /// cannot show it such a call.
+    #[must_use]
+    pub fn runs_on(self, native: Arch) -> bool {
+        self.family() == native.family()
+    }
+
+    fn family(self) -> u8 {
+        match self {
+            Arch::X86 | Arch::X86_64 | Arch::X32 => 0,
+            Arch::Arm | Arch::Aarch64 => 1,
+            Arch::Mips | Arch::Mips64 | Arch::Mips64N32 => 2,
+            Arch::Mipsel | Arch::Mipsel64 | Arch::Mipsel64N32 => 3,
+            Arch::Ppc | Arch::Ppc64 => 4,
+            Arch::Ppc64Le => 5,
+            Arch::S390 | Arch::S390x => 6,
+            Arch::Riscv64 => 7,
+            Arch::Loongarch64 => 8,
+        }
+    }
+
     /// Whether both halves of an argument count.
     ///
     /// On 32-bit ABIs only the low half does. The kernel does not promise that the high half is zero there: `int $0x80`

@@ -151,7 +151,7 @@ impl fmt::Display for Filter {
 /// Compiles a profile for a machine.
 ///
 /// `at` is where the profile stands in the document, `linux.seccomp`. The `native` architecture is always part of the
-/// filter, listed or not; see [`Arch::native`].
+/// filter, listed or not; see [`Arch::native`]. Listed ones that cannot run on it make no code.
 ///
 /// # Errors
 /// Whatever in the profile does not mean anything, or does not go together, with its path; and a profile that does not

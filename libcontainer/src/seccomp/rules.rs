@@ -13,7 +13,7 @@ use super::{FLAG_LOG, FLAG_NEW_LISTENER, FLAG_SPEC_ALLOW, FLAG_WAIT_KILLABLE_REC
 #[derive(Debug, Clone)]
 pub(super) struct Rules {
     pub(super) default: Action,
-    /// The native one first, none twice.
+    /// The native one first, none twice, only such as can run.
     pub(super) arches: Vec<Arch>,
     /// In the order of the profile.
     pub(super) rules: Vec<Rule>,
@@ -179,7 +179,7 @@ fn arches(names: &[String], at: &FieldPath, native: Arch) -> Result<Vec<Arch>, C
     let mut arches = vec![native];
     for (i, name) in names.iter().enumerate() {
         let arch = Arch::parse(name, &at.field("architectures").index(i))?;
-        if !arches.contains(&arch) {
+        if arch.runs_on(native) && !arches.contains(&arch) {
             arches.push(arch);
         }
     }

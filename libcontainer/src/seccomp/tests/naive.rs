@@ -63,7 +63,7 @@ pub(super) fn decide(profile: &Seccomp, native: Arch, data: &SeccompData) -> Act
 }
 
 fn listed(profile: &Seccomp, native: Arch, arch: Arch) -> bool {
-    arch == native || profile.architectures.iter().any(|name| name == arch.name())
+    arch == native || arch.runs_on(native) && profile.architectures.iter().any(|name| name == arch.name())
 }
 
 /// The number -1, as a tracer sets it.

@@ -136,7 +136,7 @@ fn rule() -> impl Strategy<Value = SyscallRule> {
 }
 
 pub(super) fn profile() -> impl Strategy<Value = Seccomp> {
-    let arches = vec(select(Arch::all().collect::<Vec<_>>()), 0..4);
+    let arches = vec(select(Arch::all().collect::<Vec<_>>()), 0..10);
     (with_errno(&DEFAULTS), arches, vec(rule(), 0..12)).prop_map(
         |((default_action, default_errno_ret), arches, syscalls)| Seccomp {
             default_action,
