@@ -22,17 +22,19 @@ pub struct Flag {
     pub help: &'static str,
     /// What holds without the flag, for the help.
     pub default: Option<&'static str>,
+    /// The only values that make sense, where there are few: shells offer them.
+    pub choices: &'static [&'static str],
 }
 
 impl Flag {
     /// A flag that is there or not.
     pub const fn switch(long: &'static str, help: &'static str) -> Flag {
-        Flag { long, short: None, value: None, help, default: None }
+        Flag { long, short: None, value: None, help, default: None, choices: &[] }
     }
 
     /// A flag with a value.
     pub const fn value(long: &'static str, value: &'static str, help: &'static str) -> Flag {
-        Flag { long, short: None, value: Some(value), help, default: None }
+        Flag { long, short: None, value: Some(value), help, default: None, choices: &[] }
     }
 
     /// With a short form.
@@ -43,6 +45,11 @@ impl Flag {
     /// With a default that the help tells.
     pub const fn default(self, default: &'static str) -> Flag {
         Flag { default: Some(default), ..self }
+    }
+
+    /// With the few values that it may have.
+    pub const fn one_of(self, choices: &'static [&'static str]) -> Flag {
+        Flag { choices, ..self }
     }
 }
 
@@ -78,6 +85,8 @@ pub enum Request {
     Run(Invocation),
     /// Explain a command, or all of them.
     Help(Option<&'static Command>),
+    /// The same as a manual page.
+    Manual(Option<&'static Command>),
     /// Say which version this is.
     Version,
 }
@@ -123,6 +132,16 @@ pub enum UsageError {
     InvalidValue {
         /// Name of the flag.
         flag: &'static str,
+        /// As written.
+        value: String,
+        /// What would do.
+        expected: &'static str,
+    },
+    /// An argument, not a flag, that makes no sense.
+    #[error("invalid value {value:?} for {what}: expected {expected}")]
+    InvalidArgument {
+        /// What it stands for.
+        what: &'static str,
         /// As written.
         value: String,
         /// What would do.
@@ -393,11 +412,14 @@ impl<I: Iterator<Item = OsString>> Parser<I> {
     }
 
     fn help_about(&self) -> Result<Request, UsageError> {
-        let Some(name) = self.positional.first() else { return Ok(Request::Help(None)) };
-        match self.commands.iter().find(|c| name == c.name) {
-            Some(command) => Ok(Request::Help(Some(command))),
-            None => Err(self.unknown_command(name)),
-        }
+        let about = match self.positional.first() {
+            None => None,
+            Some(name) => match self.commands.iter().find(|c| name == c.name) {
+                None => return Err(self.unknown_command(name)),
+                found => found,
+            },
+        };
+        Ok(if self.flags.is_on("man") { Request::Manual(about) } else { Request::Help(about) })
     }
 
     fn check_count(&self, command: &'static Command) -> Result<(), UsageError> {

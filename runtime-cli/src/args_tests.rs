@@ -158,6 +158,8 @@ fn help_and_version() {
     for line in ["run --help", "run -h", "help run", "h run", "run --detach --help c1", "run c1 --help"] {
         assert_eq!(about(line), "run", "{line}");
     }
+    assert!(matches!(parsed("help --man").request, Ok(Request::Manual(None))));
+    assert!(matches!(parsed("help --man run").request, Ok(Request::Manual(Some(c))) if c.name == "run"));
     for line in ["--version", "-v", "-version", "--root /r --version"] {
         assert!(matches!(parsed(line).request, Ok(Request::Version)), "{line}");
     }

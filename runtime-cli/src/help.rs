@@ -15,6 +15,11 @@ pub const VERSION: &str = concat!(
     "\nspec: 1.3.0\n"
 );
 
+/// What corten is.
+pub const INTRODUCTION: &str = "corten runs containers: it takes a bundle (a directory with a config.json and a root \
+                                filesystem, as the OCI runtime specification describes it) and starts it. Its \
+                                commands and flags are those of runc.";
+
 const WIDTH: usize = 80;
 
 /// Explains one command, or all of them.
@@ -23,12 +28,9 @@ pub fn print(command: Option<&Command>) -> Result<(), Failure> {
 }
 
 fn overview() -> String {
-    let mut text = String::from(
-        "corten runs containers: it takes a bundle (a directory with a config.json and a\n\
-         root filesystem, as the OCI runtime specification describes it) and starts it.\n\
-         Its commands and flags are those of runc.\n\n\
-         Usage: corten [global flags] <command> [flags] [arguments]\n\nCommands:\n",
-    );
+    let mut text = String::new();
+    wrap(&mut text, 0, 0, INTRODUCTION);
+    text.push_str("\nUsage: corten [global flags] <command> [flags] [arguments]\n\nCommands:\n");
     for command in COMMANDS {
         entry(&mut text, command.name, 12, command.summary);
     }

@@ -4,9 +4,11 @@
 
 mod args;
 mod commands;
+mod completion;
 mod failure;
 mod help;
 mod logging;
+mod manual;
 mod output;
 mod suggest;
 mod sys;
@@ -33,6 +35,7 @@ fn carry_out(request: Request) -> Result<u8, Failure> {
     match request {
         Request::Run(invocation) => (invocation.command.run)(&invocation),
         Request::Help(command) => help::print(command).map(|()| 0),
+        Request::Manual(command) => output::print(&manual::page(command)).map(|()| 0),
         Request::Version => output::print(help::VERSION).map(|()| 0),
     }
 }

@@ -92,6 +92,19 @@ fn help_for_everything_and_each() {
 }
 
 #[test]
+fn scripts_for_shells_and_manual_pages() {
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(succeeds(&corten(&["completion", shell])).contains("--help") || shell == "fish");
+    }
+    assert_eq!(
+        fails(&corten(&["completion", "tcsh"]), 1),
+        r#"invalid value "tcsh" for the shell: expected bash, zsh or fish"#
+    );
+    assert!(succeeds(&corten(&["help", "--man"])).starts_with(".TH CORTEN 1 "));
+    assert!(succeeds(&corten(&["help", "--man", "run"])).starts_with(".TH CORTEN\\-RUN 1 "));
+}
+
+#[test]
 fn a_slip_is_one_line_that_helps() {
     let line = |arguments: &[&str]| fails(&corten(arguments), 1).to_owned();
     assert_eq!(

@@ -6,6 +6,7 @@ mod cgroup_view;
 mod engines;
 mod error;
 mod host;
+mod man;
 mod setup;
 mod sys;
 mod test;
@@ -19,6 +20,7 @@ usage: cargo xtask CHORE [ARG...]
 
   hello [--runtime PATH]          print a greeting from inside a container, as root or as an ordinary user
   bundle NAME DIR [ARG...]        write bundles/NAME to DIR, ready to run, with process.args replaced by ARG...
+  man [DIR]                       write the manual pages to DIR (default: man)
   setup [engines]                 install what the tests need (as root, with apt-get)
   test [LANE] [--runtime PATH] [-- FILTER...]
                                   run a lane: unit, rootless, native, native-v2; all that the caller can run without LANE
@@ -49,6 +51,7 @@ fn run(args: &[String]) -> Result<ExitCode> {
         "hello" => bundle::hello(rest),
         "bundle" => bundle::write_command(rest),
         "setup" => setup::install(rest),
+        "man" => man::write(rest),
         "test" => test::run(rest),
         "bench" => bench::run(rest),
         "help" | "--help" | "-h" => {

@@ -1,5 +1,5 @@
 use crate::Failure;
-use crate::args::{Command, HELP, Invocation};
+use crate::args::{Command, Flag, HELP, Invocation};
 
 /// Only for the list of commands: the parser turns this verb into a request of its own.
 pub const COMMAND: Command = Command {
@@ -8,9 +8,9 @@ pub const COMMAND: Command = Command {
     arguments: "[command]",
     count: 0..=1,
     verbatim_after: None,
-    flags: &[],
+    flags: &[Flag::switch("man", "print a manual page, as troff for man(1)")],
     details: "Prints what a command does and which flags it has, or the list of all commands.",
-    examples: &["corten help run"],
+    examples: &["corten help run", "corten help --man run | man -l -"],
     see_also: &[],
     run: execute,
 };

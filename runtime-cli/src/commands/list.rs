@@ -11,7 +11,10 @@ pub const COMMAND: Command = Command {
     count: 0..=0,
     verbatim_after: None,
     flags: &[
-        Flag::value("format", "format", "table or json").short(b'f').default("table"),
+        Flag::value("format", "format", "table or json")
+            .short(b'f')
+            .default("table")
+            .one_of(&["table", "json"]),
         Flag::switch("quiet", "print the ids only").short(b'q'),
     ],
     details: "Lists the containers whose state is under --root, with pid, status, bundle, time of creation and owner.",

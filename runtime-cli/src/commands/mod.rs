@@ -1,5 +1,6 @@
 //! The verbs. Each file holds one: its entry in the table, and the few lines that call the library.
 
+mod completion;
 mod create;
 mod delete;
 mod exec;
@@ -39,6 +40,7 @@ pub const COMMANDS: &[Command] = &[
     delete::COMMAND,
     spec::COMMAND,
     features::COMMAND,
+    completion::COMMAND,
     help::COMMAND,
 ];
 
@@ -47,13 +49,18 @@ pub const GLOBAL_FLAGS: &[Flag] = &[
     Flag::value("root", "dir", "where the state of containers is kept")
         .default("/run/corten, or $XDG_RUNTIME_DIR/corten for an ordinary user"),
     Flag::value("log", "file", "also write errors there: a path, journald:<id> or syslog:<id>"),
-    Flag::value("log-format", "format", "text or json").default("text"),
-    Flag::value("log-level", "level", "error, warning, info or debug").default("error"),
+    Flag::value("log-format", "format", "text or json").default("text").one_of(&["text", "json"]),
+    Flag::value("log-level", "level", "error, warning, info or debug")
+        .default("error")
+        .one_of(&["error", "warning", "info", "debug"]),
     Flag::switch("debug", "the same as --log-level debug"),
     Flag::switch("systemd-cgroup", "let systemd make the cgroup of a new container"),
     Flag::value("cgroup-manager", "manager", "who makes the cgroup: cgroupfs, systemd or disabled")
-        .default("cgroupfs"),
-    Flag::value("rootless", "when", "ignore cgroup permission errors: true, false or auto").default("auto"),
+        .default("cgroupfs")
+        .one_of(&["cgroupfs", "systemd", "disabled"]),
+    Flag::value("rootless", "when", "ignore cgroup permission errors: true, false or auto")
+        .default("auto")
+        .one_of(&["true", "false", "auto"]),
 ];
 
 /// Flags that `create` and `run` share, in a macro because a `const` table cannot be made of two slices.

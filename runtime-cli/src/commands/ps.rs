@@ -13,7 +13,10 @@ pub const COMMAND: Command = Command {
     arguments: "<container-id> [ps options]",
     count: 1..=usize::MAX,
     verbatim_after: Some(1),
-    flags: &[Flag::value("format", "format", "table or json").short(b'f').default("table")],
+    flags: &[Flag::value("format", "format", "table or json")
+        .short(b'f')
+        .default("table")
+        .one_of(&["table", "json"])],
     details: "Lists the processes of a container: as a table, which is the output of ps(1) for them, or as a JSON array \
               of pids. Options after the id are those of ps; without any, they are -ef. The output must have a \
               column PID.",
