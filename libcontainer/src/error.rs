@@ -185,6 +185,9 @@ pub enum Problem {
         /// What happens to it.
         action: String,
     },
+    /// A terminal that nobody would get.
+    #[error("cannot allocate a terminal for a detached container without --console-socket")]
+    DetachedTerminal,
     /// Legal, and not supported here.
     #[error("is not supported: {why}")]
     Unsupported {

@@ -8,6 +8,7 @@ mod session;
 mod signals;
 mod sockets;
 pub(crate) mod sys;
+mod terminal;
 
 pub use error::{Death, InitFailure, LaunchError};
 pub(crate) use gate::{Gate, knock};
@@ -16,3 +17,4 @@ pub(crate) use prepare::{Sources, prepare};
 pub(crate) use session::{Event, Session};
 pub(crate) use signals::{ForegroundSignals, wait_foreground};
 pub(crate) use sockets::{connect_path, send_pidfd};
+pub(crate) use terminal::{ConsoleSocket, Terminal, window_size};

@@ -34,6 +34,13 @@ impl ForegroundSignals {
     }
 }
 
+impl AsFd for ForegroundSignals {
+    /// The signalfd.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
 impl Drop for ForegroundSignals {
     fn drop(&mut self) {
         // Nothing can be done about a failure, and there is none for a mask that was in force before.
@@ -52,14 +59,20 @@ pub(crate) fn wait_foreground(signals: &ForegroundSignals, pid: i32, pidfd: &Own
             Err(e) => return Err(SyscallError::calling("poll")(e).into()),
         }
         let ended = !fds[1].revents().is_empty();
-        forward(signals, pid, pidfd.as_fd())?;
+        forward(signals, pid, pidfd.as_fd(), &mut |_| false)?;
         if ended {
             return Ok(reap(pidfd.as_fd()).map_err(SyscallError::calling("waitid"))?);
         }
     }
 }
 
-fn forward(signals: &ForegroundSignals, pid: i32, pidfd: BorrowedFd<'_>) -> Result<()> {
+/// Sends what has arrived on to the process, but for what `takes` says it has dealt with.
+pub(super) fn forward(
+    signals: &ForegroundSignals,
+    pid: i32,
+    pidfd: BorrowedFd<'_>,
+    takes: &mut dyn FnMut(i32) -> bool,
+) -> Result<()> {
     loop {
         let info = match signals.fd.read_signal() {
             Ok(Some(info)) => info,
@@ -71,6 +84,7 @@ fn forward(signals: &ForegroundSignals, pid: i32, pidfd: BorrowedFd<'_>) -> Resu
             libc::SIGCHLD => reap_orphans(pid),
             // The Go runtime's and the terminal's own business.
             libc::SIGURG | libc::SIGPIPE => {}
+            number if takes(number) => {}
             number => match signal(pidfd, number) {
                 Err(e) if e.raw_os_error() != Some(libc::ESRCH) => {
                     log::warn!("cannot forward signal {number}: {e}");

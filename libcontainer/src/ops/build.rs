@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use corten_init::Phase;
 
 use super::bundle::Bundle;
+use super::console::{Console, adopt_size};
 use super::options::{CreateOptions, listen_env};
 use super::report::{hook_state, pid_inside};
 use crate::cgroup::{Cgroup, DevicePolicy, Write, lower};
@@ -15,17 +16,30 @@ use crate::config::{Config, Hooks, NamespaceKind, Process};
 use crate::error::{ConfigError, Error, FieldPath, PathError, Problem, Result};
 use crate::hooks::{Place, run_all_hooks, run_hooks};
 use crate::host::HostFacts;
-use crate::launch::{Event, Gate, LaunchError, Session, Sources, connect_path, prepare, sys, write_mappings};
+use crate::launch::{
+    ConsoleSocket, Event, Gate, LaunchError, Session, Sources, prepare, sys, write_mappings,
+};
 use crate::plan::{Arena, Request, clone_flag, compile_create};
 use crate::seccomp::{self, Arch, Filter};
 use crate::state::{CgroupManager, ContainerId, Entry, Lock, ProcessRef, State, Status, Store, time};
 use crate::validate::{Valid, validate};
+
+/// What differs between the commands that build a container.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Wanted {
+    /// The process waits for `start` at a gate on disk.
+    pub gate: bool,
+    /// The runtime stays, and attends to a terminal for which there is no socket.
+    pub attached: bool,
+}
 
 /// A container whose process has reported that it is ready.
 pub(super) struct Built {
     pub site: Site,
     pub config: Config,
     pub state: State,
+    /// Has received the terminal, if that is for the runtime itself.
+    pub console: Option<ConsoleSocket>,
     /// Held until the command is done.
     pub _lock: Lock,
 }
@@ -74,9 +88,12 @@ pub(super) fn run_poststop(config: &Config, state: &State) {
 }
 
 /// Builds a container up to the point where its process waits for the word to start.
-pub(super) fn build(store: &Store, options: &CreateOptions, gate: bool) -> Result<Built> {
+pub(super) fn build(store: &Store, options: &CreateOptions, wanted: Wanted) -> Result<Built> {
     let id = ContainerId::new(&options.id)?;
-    let bundle = Bundle::open(&options.bundle)?;
+    let mut bundle = Bundle::open(&options.bundle)?;
+    if wanted.attached {
+        adopt_size(bundle.config.process.as_mut());
+    }
     let valid = validate(&bundle.config)?;
     for warning in &valid.warnings {
         log::warn!("{warning}");
@@ -85,15 +102,23 @@ pub(super) fn build(store: &Store, options: &CreateOptions, gate: bool) -> Resul
     check_circumstances(&valid, &host, options)?;
     let filter = compile_filter(&bundle.config, valid.config.process.as_ref())?;
     let limits = Limits::of(&valid, &host)?;
-    let console = connect_console(options, valid.config.process.as_ref())?;
+    let socket = options.console_socket.as_deref();
+    let console = Console::open(socket, valid.config.process.as_ref(), !wanted.attached)?;
     let cgroup_paths = plan_cgroup(&host, &bundle.config, options)?;
 
     let (entry, lock) = store.reserve(&id)?;
     let mut state = new_state(&bundle, &host, options);
     let mut site = Site { entry, cgroup: Cgroup::none(), session: None, hooked: false };
-    let work = Work { options, bundle: &bundle, valid: &valid, host: &host, filter: filter.as_ref(), gate };
-    match work.perform(&mut site, &mut state, cgroup_paths, &limits, console) {
-        Ok(()) => Ok(Built { site, state, config: bundle.config, _lock: lock }),
+    let work = Work {
+        options,
+        bundle: &bundle,
+        valid: &valid,
+        host: &host,
+        filter: filter.as_ref(),
+        gate: wanted.gate,
+    };
+    match work.perform(&mut site, &mut state, cgroup_paths, &limits, console.theirs) {
+        Ok(()) => Ok(Built { site, state, config: bundle.config, console: console.ours, _lock: lock }),
         Err(error) => {
             let error = explain_oom(error, &site.cgroup);
             site.clear(&bundle.config, &state);
@@ -150,26 +175,6 @@ fn check_circumstances(valid: &Valid<'_>, host: &HostFacts, options: &CreateOpti
         return Err(Error::Unsupported { what: "--systemd-cgroup at create (the systemd cgroup driver)" });
     }
     Ok(())
-}
-
-/// Connects to the console socket, if the process has a terminal; the two go together.
-fn connect_console(options: &CreateOptions, process: Option<&Process>) -> Result<Option<OwnedFd>> {
-    let terminal = process.is_some_and(|p| p.terminal);
-    match (&options.console_socket, terminal) {
-        (Some(path), true) => Ok(Some(connect_path(path)?)),
-        (None, false) => Ok(None),
-        (None, true) => {
-            let why = "a detached terminal needs --console-socket";
-            let path = FieldPath::new("process.terminal");
-            Err(ConfigError::new(path, Problem::Unsupported { why }).into())
-        }
-        (Some(_), false) => {
-            let with = FieldPath::new("--console-socket");
-            let why = "a console socket is only used with a terminal";
-            let path = FieldPath::new("process.terminal");
-            Err(ConfigError::new(path, Problem::Conflict { with, why }).into())
-        }
-    }
 }
 
 /// Compiles the filter, and proves that the child's own last calls pass it.

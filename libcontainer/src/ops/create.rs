@@ -1,6 +1,6 @@
 //! `create`.
 
-use super::build::{Built, build};
+use super::build::{Built, Wanted, build};
 use super::options::CreateOptions;
 use crate::error::Result;
 use crate::launch::send_pidfd;
@@ -12,7 +12,7 @@ use crate::state::{Store, pidfile};
 ///
 /// If any property of the configuration cannot be applied; then nothing of the container is left.
 pub fn create(store: &Store, options: &CreateOptions) -> Result<()> {
-    let built = build(store, options, true)?;
+    let built = build(store, options, Wanted { gate: true, attached: false })?;
     announce(built, options, |built| built.site.session()?.go()).map(drop)
 }
 

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::fd::OwnedFd;
 
 use super::build::{compile_filter, explain_oom, write_oom_score};
+use super::console::{Console, adopt_size};
 use super::load;
 use super::options::{ExecFlags, ExecOptions, ExecProcess, listen_env};
 use crate::cgroup::Cgroup;
@@ -11,7 +12,7 @@ use crate::config::{Config, Process, User};
 use crate::error::{ConfigError, FieldPath, PathError, Problem, Result, SyscallError};
 use crate::host::HostFacts;
 use crate::launch::{
-    Event, ForegroundSignals, LaunchError, Session, Sources, connect_path, prepare, send_pidfd,
+    ConsoleSocket, Event, ForegroundSignals, LaunchError, Session, Sources, Terminal, prepare, send_pidfd,
     wait_foreground,
 };
 use crate::plan::{Arena, JoinRequest, compile_exec};
@@ -33,15 +34,23 @@ pub fn exec(store: &Store, options: &ExecOptions) -> Result<i32> {
     config.process = Some(wanted_process(&config, &options.process)?);
 
     let signals = if options.detach { None } else { Some(ForegroundSignals::block()?) };
-    let (mut session, cgroup) = join(&state, &config, options)?;
-    if let Err(error) = follow(&mut session, &config, options) {
-        session.kill();
-        return Err(explain_oom(error, &cgroup));
+    if signals.is_some() {
+        adopt_size(config.process.as_mut());
     }
-    match signals {
-        Some(signals) => Ok(wait_foreground(&signals, session.pid, &session.pidfd)?.code()),
-        None => Ok(0),
-    }
+    let (mut session, cgroup, console) = join(&state, &config, options)?;
+    let terminal = match follow(&mut session, &config, options, console) {
+        Ok(terminal) => terminal,
+        Err(error) => {
+            session.kill();
+            return Err(explain_oom(error, &cgroup));
+        }
+    };
+    let death = match (signals, terminal) {
+        (Some(signals), Some(terminal)) => terminal.attend(&signals, session.pid, &session.pidfd)?,
+        (Some(signals), None) => wait_foreground(&signals, session.pid, &session.pidfd)?,
+        (None, _) => return Ok(0),
+    };
+    Ok(death.code())
 }
 
 /// The process, from a file or from flags on top of the container's own.
@@ -99,8 +108,11 @@ fn change_user(user: &mut User, text: &str) -> Result<()> {
     Err(ConfigError::new(FieldPath::new("process.user"), problem).into())
 }
 
+/// The process, its cgroup, and the way on which its terminal comes.
+type Joined = (Session, Cgroup, Option<ConsoleSocket>);
+
 /// Clones the process into the container's cgroup and namespaces.
-fn join(state: &State, config: &Config, options: &ExecOptions) -> Result<(Session, Cgroup)> {
+fn join(state: &State, config: &Config, options: &ExecOptions) -> Result<Joined> {
     let valid = validate(config)?;
     let process = config.process.as_ref().ok_or(LaunchError::Protocol { verb: "no process" })?;
     let process = validate_process(process, &FieldPath::new("process"))?;
@@ -109,7 +121,8 @@ fn join(state: &State, config: &Config, options: &ExecOptions) -> Result<(Sessio
     }
     let host = HostFacts::probe()?;
     let filter = compile_filter(config, Some(process.process))?;
-    let console = connect_console(options, process.process)?;
+    let socket = options.console_socket.as_deref();
+    let console = Console::open(socket, Some(process.process), options.detach)?;
     let cgroup = Cgroup::from_saved(&state.cgroup).below(&options.cgroup)?;
     let passed = options.preserve_fds.saturating_add(options.listen_fds);
     let cgroups = cgroup.join_fds(true)?;
@@ -122,7 +135,7 @@ fn join(state: &State, config: &Config, options: &ExecOptions) -> Result<(Sessio
         host: &host,
         cgroup_files: cgroups.len(),
         filter: filter.as_ref(),
-        console: console.is_some(),
+        console: console.theirs.is_some(),
         stdio: false,
         no_new_keyring: false,
         preserve_fds: passed,
@@ -130,23 +143,11 @@ fn join(state: &State, config: &Config, options: &ExecOptions) -> Result<(Sessio
     };
     let compiled = compile_exec(&arena, &request);
     let container = Some(open_container(state)?);
-    let sources = Sources { cgroups, console, container, ..Sources::default() };
+    let sources = Sources { cgroups, console: console.theirs, container, ..Sources::default() };
     let prepared = prepare(&compiled.demands, sources)?;
     let program = process.process.args.first().cloned().unwrap_or_default();
     let session = Session::spawn(compiled, prepared, &cgroup, passed, program)?;
-    Ok((session, cgroup))
-}
-
-fn connect_console(options: &ExecOptions, process: &Process) -> Result<Option<OwnedFd>> {
-    match (&options.console_socket, process.terminal) {
-        (Some(path), true) => Ok(Some(connect_path(path)?)),
-        (_, false) => Ok(None),
-        (None, true) => {
-            let why = "a terminal needs --console-socket";
-            let path = FieldPath::new("process.terminal");
-            Err(ConfigError::new(path, Problem::Unsupported { why }).into())
-        }
-    }
+    Ok((session, cgroup, console.ours))
 }
 
 /// A pidfd of the container's first process.
@@ -158,7 +159,12 @@ pub(super) fn open_container(state: &State) -> Result<OwnedFd> {
 }
 
 /// Talks to the child until its program runs.
-fn follow(session: &mut Session, config: &Config, options: &ExecOptions) -> Result<()> {
+fn follow(
+    session: &mut Session,
+    config: &Config,
+    options: &ExecOptions,
+    console: Option<ConsoleSocket>,
+) -> Result<Option<Terminal>> {
     let score = config.process.as_ref().and_then(|p| p.oom_score_adj);
     if let Some(score) = score {
         write_oom_score(session.pid, score)?;
@@ -167,6 +173,7 @@ fn follow(session: &mut Session, config: &Config, options: &ExecOptions) -> Resu
         Event::Ready => {}
         _ => return Err(LaunchError::Protocol { verb: "reached" }.into()),
     }
+    let terminal = console.map(ConsoleSocket::receive).transpose()?;
     // The first word stands for the state of a container, which a process that joins does not have.
     session.start()?;
     match session.next()? {
@@ -179,5 +186,5 @@ fn follow(session: &mut Session, config: &Config, options: &ExecOptions) -> Resu
     if let Some(path) = &options.pid_file {
         pidfile::write(path, session.pid)?;
     }
-    Ok(())
+    Ok(terminal)
 }

@@ -2,6 +2,7 @@
 
 mod build;
 mod bundle;
+mod console;
 mod create;
 mod delete;
 mod exec;

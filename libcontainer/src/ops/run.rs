@@ -2,13 +2,13 @@
 
 use std::os::fd::AsFd;
 
-use super::build::{Built, build, run_poststop};
+use super::build::{Built, Wanted, build, run_poststop};
 use super::create::announce;
 use super::options::RunOptions;
 use super::start::poststart;
 use super::start_hooks;
 use crate::error::{ConfigError, FieldPath, Problem, Result, SyscallError};
-use crate::launch::{Event, ForegroundSignals, LaunchError, wait_foreground};
+use crate::launch::{ConsoleSocket, Event, ForegroundSignals, LaunchError, Terminal, wait_foreground};
 use crate::state::Store;
 
 /// Creates and starts a container, waits for it unless detached, and returns its exit code.
@@ -18,7 +18,7 @@ use crate::state::Store;
 /// As [`super::create`] and [`super::start`]; nothing of the container is left then.
 pub fn run(store: &Store, options: &RunOptions) -> Result<i32> {
     if options.detach {
-        let built = build(store, &options.create, false)?;
+        let built = build(store, &options.create, Wanted::default())?;
         announce(built, &options.create, begin)?;
         return Ok(0);
     }
@@ -27,9 +27,12 @@ pub fn run(store: &Store, options: &RunOptions) -> Result<i32> {
         adopted.map_err(SyscallError::calling("prctl(PR_SET_CHILD_SUBREAPER)"))?;
     }
     let signals = ForegroundSignals::block()?;
-    let built = build(store, &options.create, false)?;
-    let (built, ()) = announce(built, &options.create, begin)?;
-    attend(built, &signals, options.keep)
+    let built = build(store, &options.create, Wanted { gate: false, attached: true })?;
+    let (built, terminal) = announce(built, &options.create, |built| {
+        let terminal = built.console.take().map(ConsoleSocket::receive).transpose()?;
+        begin(built).map(|()| terminal)
+    })?;
+    attend(built, &signals, terminal, options.keep)
 }
 
 /// Lets the program run, with the hooks on either side of that.
@@ -50,11 +53,19 @@ fn begin(built: &mut Built) -> Result<()> {
 }
 
 /// Waits for the end, and tidies up.
-fn attend(mut built: Built, signals: &ForegroundSignals, keep: bool) -> Result<i32> {
+fn attend(
+    mut built: Built,
+    signals: &ForegroundSignals,
+    terminal: Option<Terminal>,
+    keep: bool,
+) -> Result<i32> {
     let session = built.site.session()?;
     let (pid, pidfd) = (session.pid, session.pidfd.as_fd().try_clone_to_owned());
     let pidfd = pidfd.map_err(SyscallError::calling("dup"))?;
-    let death = wait_foreground(signals, pid, &pidfd)?;
+    let death = match terminal {
+        Some(terminal) => terminal.attend(signals, pid, &pidfd)?,
+        None => wait_foreground(signals, pid, &pidfd)?,
+    };
     if !keep {
         // Without a pid namespace of its own, the container may have left processes behind.
         built.site.cgroup.kill_all(libc::SIGKILL)?;
