@@ -9,6 +9,7 @@ mod cgroups_unified;
 mod console;
 mod contract;
 mod deviations;
+mod deviations_crun;
 mod devices;
 mod exec;
 mod hooks;
