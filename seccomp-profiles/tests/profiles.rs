@@ -64,7 +64,9 @@ fn readme_lists_what_is_denied() {
     for arch in natives() {
         let default = compile(&profile("default", arch), arch);
         let strict = compile(&profile("strict", arch), arch);
-        for name in (0..10_000).filter_map(|nr| name_of(arch, nr)).filter(|name| !partly.contains(name)) {
+        // Tables begin at 0, or on MIPS at 4000, 5000 and 6000.
+        let numbers = (0..7).flat_map(|table| table * 1000..table * 1000 + 600);
+        for name in numbers.filter_map(|nr| name_of(arch, nr)).filter(|name| !partly.contains(name)) {
             // Holes in the tables of MIPS, and a second name for newfstatat.
             if name.starts_with("reserved") || name.starts_with("unused") {
                 continue;

@@ -1,3 +1,4 @@
+mod bitmap;
 mod exact;
 mod init;
 mod naive;
