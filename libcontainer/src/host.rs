@@ -37,3 +37,27 @@ impl HostFacts {
         })
     }
 }
+
+/// Whether the runtime is in a user namespace other than the initial one. Only asked when something was refused.
+pub(crate) fn in_user_namespace() -> bool {
+    // A kernel without user namespaces has no such file.
+    std::fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| !is_initial(&map))
+}
+
+/// The initial namespace maps every id to itself (user_namespaces(7)).
+fn is_initial(uid_map: &str) -> bool {
+    uid_map.split_whitespace().eq(["0", "0", "4294967295"])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_initial;
+
+    #[test]
+    fn the_initial_user_namespace_by_its_map() {
+        assert!(is_initial("         0          0 4294967295\n"));
+        assert!(!is_initial("         0       1000          1\n"));
+        assert!(!is_initial("         0          0      65536\n     65536     100000      65536\n"));
+        assert!(!is_initial(""));
+    }
+}

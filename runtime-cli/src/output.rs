@@ -1,6 +1,7 @@
 //! Standard output.
 
 use std::io::{self, Write};
+use std::ops::ControlFlow;
 
 use serde::Serialize;
 
@@ -8,19 +9,29 @@ use crate::Failure;
 
 /// Writes `text` as it is. A reader that went away (`corten list | head -1`) has seen enough; it is no error.
 pub fn print(text: &str) -> Result<(), Failure> {
+    print_more(text).map(drop)
+}
+
+/// The same, for one of many texts: breaks off when the reader has gone away.
+pub fn print_more(text: &str) -> Result<ControlFlow<()>, Failure> {
     let mut stdout = io::stdout().lock();
-    let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
-    match written {
-        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(Failure::Output(e)),
-        _ => Ok(()),
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Ok(()) => Ok(ControlFlow::Continue(())),
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(ControlFlow::Break(())),
+        Err(e) => Err(Failure::Output(e)),
     }
 }
 
 /// Writes `value` as JSON on one line.
 pub fn print_json(value: &impl Serialize) -> Result<(), Failure> {
+    print_json_line(value).map(drop)
+}
+
+/// The same, for one of many lines: breaks off when the reader has gone away.
+pub fn print_json_line(value: &impl Serialize) -> Result<ControlFlow<()>, Failure> {
     let mut text = serde_json::to_string(value)?;
     text.push('\n');
-    print(&text)
+    print_more(&text)
 }
 
 /// Writes `value` as JSON over several lines.

@@ -15,7 +15,7 @@ use crate::cgroup::{Cgroup, DevicePolicy, Write, lower};
 use crate::config::{Config, Hooks, NamespaceKind, Process};
 use crate::error::{ConfigError, Error, FieldPath, PathError, Problem, Result};
 use crate::hooks::{Place, run_all_hooks, run_hooks};
-use crate::host::HostFacts;
+use crate::host::{HostFacts, in_user_namespace};
 use crate::launch::{
     ConsoleSocket, Event, Gate, LaunchError, Session, Sources, prepare, sys, write_mappings,
 };
@@ -199,8 +199,6 @@ struct Limits {
     writes: Vec<Write>,
     devices: DevicePolicy,
     asked_for: bool,
-    /// A device filter that cannot be loaded is tolerated.
-    devices_may_fail: bool,
 }
 
 impl Limits {
@@ -213,8 +211,7 @@ impl Limits {
         };
         let rules = resources.map_or(&[][..], |r| &r.devices);
         let devices = DevicePolicy::new(rules, &at.field("devices"))?;
-        let devices_may_fail = host.euid != 0 || valid.namespaces.has(NamespaceKind::User);
-        Ok(Limits { writes, devices, asked_for: resources.is_some(), devices_may_fail })
+        Ok(Limits { writes, devices, asked_for: resources.is_some() })
     }
 }
 
@@ -310,8 +307,15 @@ impl Work<'_> {
             return Ok(());
         }
         site.cgroup.apply(&limits.writes)?;
-        site.cgroup.apply_devices(&limits.devices, limits.devices_may_fail)?;
-        Ok(())
+        // Not permitted to an ordinary user nor in a user namespace, where the kernel keeps the container away from
+        // devices anyhow. A user namespace of the container's own does not count: this is the runtime's doing.
+        let ordinary = self.host.euid != 0;
+        match site.cgroup.apply_devices(&limits.devices, ordinary) {
+            Err(_) if !ordinary && in_user_namespace() => {
+                Ok(site.cgroup.apply_devices(&limits.devices, true)?)
+            }
+            done => Ok(done?),
+        }
     }
 
     /// Answers the child until it is ready.

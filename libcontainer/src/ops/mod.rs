@@ -5,6 +5,7 @@ mod bundle;
 mod console;
 mod create;
 mod delete;
+mod events;
 mod exec;
 mod filter_check;
 mod kill;
@@ -24,6 +25,7 @@ mod update;
 
 pub use create::create;
 pub use delete::delete;
+pub use events::{Event, EventKind, events, stats};
 pub use exec::exec;
 pub use kill::kill;
 pub use list::list;

@@ -120,6 +120,12 @@ pub enum StateError {
         /// The id.
         id: String,
     },
+    /// What a container uses is counted by its cgroup.
+    #[error("container {id} has no cgroup of its own, and without one nothing is counted")]
+    NotCounted {
+        /// The id.
+        id: String,
+    },
     /// The fallback state root belongs to somebody else.
     #[error("{} is not a directory that only this user can write (set XDG_RUNTIME_DIR or give --root)",
             path.display())]

@@ -3,6 +3,7 @@
 mod completion;
 mod create;
 mod delete;
+mod events;
 mod exec;
 mod features;
 mod help;
@@ -33,6 +34,7 @@ pub const COMMANDS: &[Command] = &[
     list::COMMAND,
     state::COMMAND,
     ps::COMMAND,
+    events::COMMAND,
     kill::COMMAND,
     pause::COMMAND,
     resume::COMMAND,

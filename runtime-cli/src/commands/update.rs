@@ -50,7 +50,7 @@ pub const COMMAND: Command = Command {
         "corten update --cpu-quota 50000 --cpu-period 100000 c1",
         r#"echo '{"memory": {"limit": 536870912}}' | corten update --resources - c1"#,
     ],
-    see_also: &["state", "pause"],
+    see_also: &["events", "state"],
     run: execute,
 };
 

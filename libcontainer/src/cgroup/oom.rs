@@ -1,0 +1,100 @@
+//! Being told when the container runs out of memory.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use rustix::event::{EventfdFlags, PollFlags, eventfd};
+use rustix::io::{pread, read, retry_on_intr};
+
+use super::dir::{Dir, keyed};
+use super::layout::Kind;
+use super::{Cgroup, Result};
+use crate::error::SyscallError;
+
+/// A descriptor that poll(2) reports when memory has run out.
+#[derive(Debug)]
+pub struct OomWatch<'a> {
+    source: Source<'a>,
+}
+
+#[derive(Debug)]
+enum Source<'a> {
+    /// Version 1: an eventfd that was registered with the cgroup.
+    Event { fd: OwnedFd, dir: &'a Dir },
+    /// Version 2: `memory.events`, which poll(2) reports when it changes.
+    Counter { fd: OwnedFd, kills: u64 },
+}
+
+impl Cgroup {
+    /// Watches for the OOM killer. `None` if the kernel does not count memory here.
+    ///
+    /// # Errors
+    /// When the kernel has memory control and refuses to tell.
+    pub fn watch_oom(&self) -> Result<Option<OomWatch<'_>>> {
+        let Some(m) = self.member_of("memory") else { return Ok(None) };
+        let source = match self.kind {
+            Kind::Unified => watch_counter(&m.dir)?,
+            Kind::Legacy => Some(watch_event(&m.dir)?),
+        };
+        Ok(source.map(|source| OomWatch { source }))
+    }
+}
+
+fn watch_counter(dir: &Dir) -> Result<Option<Source<'_>>> {
+    const FILE: &str = "memory.events";
+    let fd = match dir.open_read(FILE) {
+        Ok(fd) => fd,
+        Err(e) if super::dir::is_gone(&e) => return Ok(None),
+        Err(e) => return Err(dir.error("open", FILE, e)),
+    };
+    // The first read also tells the kernel from when on a change counts.
+    let kills = count(fd.as_fd()).map_err(|e| dir.error("read", FILE, e))?;
+    Ok(Some(Source::Counter { fd, kills }))
+}
+
+/// Documentation/admin-guide/cgroup-v1/memory.rst, section 10.
+fn watch_event(dir: &Dir) -> Result<Source<'_>> {
+    const FILE: &str = "memory.oom_control";
+    let control = dir.open_read(FILE).map_err(|e| dir.error("open", FILE, e))?;
+    let fd = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
+    let fd = fd.map_err(SyscallError::calling("eventfd"))?;
+    let registration = format!("{} {}", fd.as_raw_fd(), control.as_raw_fd());
+    dir.write("cgroup.event_control", &registration)
+        .map_err(|e| dir.error("write", "cgroup.event_control", e))?;
+    Ok(Source::Event { fd, dir })
+}
+
+impl OomWatch<'_> {
+    /// What to poll, and for what.
+    #[must_use]
+    pub fn pollable(&self) -> (BorrowedFd<'_>, PollFlags) {
+        match &self.source {
+            Source::Event { fd, .. } => (fd.as_fd(), PollFlags::IN),
+            Source::Counter { fd, .. } => (fd.as_fd(), PollFlags::PRI),
+        }
+    }
+
+    /// Whether memory ran out since this was asked last. Never blocks.
+    pub fn has_happened(&mut self) -> bool {
+        match &mut self.source {
+            // The removal of the cgroup is an event as well.
+            Source::Event { fd, dir } => {
+                let mut number = [0; 8];
+                retry_on_intr(|| read(&*fd, &mut number)).is_ok() && dir.read("memory.oom_control").is_ok()
+            }
+            Source::Counter { fd, kills } => {
+                let now = count(fd.as_fd()).unwrap_or(*kills);
+                now > std::mem::replace(kills, now)
+            }
+        }
+    }
+}
+
+/// How many processes the kernel has killed here for want of memory. Read from the beginning: the same descriptor is
+/// read again and again.
+fn count(fd: BorrowedFd<'_>) -> io::Result<u64> {
+    let mut buffer = [0; 512];
+    let length = retry_on_intr(|| pread(fd, &mut buffer, 0))?;
+    let text = String::from_utf8_lossy(&buffer[..length]);
+    Ok(keyed(&text, "oom_kill").unwrap_or(0))
+}
