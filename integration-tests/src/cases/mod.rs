@@ -13,6 +13,7 @@ mod deviations_crun;
 mod devices;
 mod exec;
 mod hooks;
+mod hot_mounts;
 mod input;
 mod lifecycle;
 mod mount_options;
@@ -40,6 +41,7 @@ pub fn all() -> Vec<Case> {
         mount_options::cases(),
         devices::cases(),
         hooks::cases(),
+        hot_mounts::cases(),
         exec::cases(),
         seccomp::cases(),
         cgroups::cases(),

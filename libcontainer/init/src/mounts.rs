@@ -7,9 +7,10 @@ use rustix::fs::{CWD, FileType, fstat, fstatfs};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags,
-    OpenTreeFlags, fsconfig_create, fsconfig_reconfigure, fsconfig_set_flag, fsconfig_set_string, fsmount,
-    fsopen, fspick, mount_change, move_mount, open_tree,
+    OpenTreeFlags, UnmountFlags, fsconfig_create, fsconfig_reconfigure, fsconfig_set_flag,
+    fsconfig_set_string, fsmount, fsopen, fspick, mount_change, move_mount, open_tree, unmount,
 };
+use rustix::process::fchdir;
 
 use crate::channel::{At, Failure, Result};
 use crate::frame::Step;
@@ -266,4 +267,13 @@ pub(crate) fn make_parent_private(path: &CStr) -> Result {
             Err(e) => return Err(e).at(Step::Propagation),
         }
     }
+}
+
+/// Takes the topmost mount off a path in the root. It is unmounted as the working directory: by then the path may lead
+/// somewhere else.
+pub(crate) fn detach_mount(root: BorrowedFd<'_>, target: &CStr) -> Result {
+    let target = resolve(root, target).at(Step::Resolve)?;
+    fchdir(&target).at(Step::Chdir)?;
+    unmount(c".", UnmountFlags::DETACH).at(Step::Umount)?;
+    fchdir(root).at(Step::Chdir)
 }

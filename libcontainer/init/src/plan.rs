@@ -167,6 +167,13 @@ pub enum Op<'a> {
     },
     /// Load a system call filter.
     Seccomp(&'a SeccompOp<'a>),
+    /// Take off what is mounted on a path.
+    Unmount {
+        /// In the root, without leading slash.
+        target: &'a CStr,
+    },
+    /// There is no program: the work is done.
+    End,
     /// Become the program.
     Exec(&'a Program<'a>),
 }

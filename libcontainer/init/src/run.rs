@@ -203,6 +203,8 @@ impl<'a> Init<'a> {
             Op::FindProgram => self.find_program(),
             Op::Ready { gate } => self.wait_for_start(*gate),
             Op::Seccomp(op) => load_filter(op),
+            Op::Unmount { target } => mounts::detach_mount(self.root(), target),
+            Op::End => sys::exit(0),
             Op::Exec(program) => self.become_program(program),
         }
     }

@@ -15,6 +15,9 @@ pub enum LaunchError {
     /// The child reported which step failed.
     #[error("unable to start container process: {0}")]
     Init(InitFailure),
+    /// The same, for work in a container that is not about a process of its own.
+    #[error("{0}")]
+    Joined(InitFailure),
     /// The child died without a word.
     #[error("container init died {phase}: {how}")]
     InitDied {

@@ -171,6 +171,14 @@ impl Session {
         }
     }
 
+    /// Waits for the end of a child whose plan has no program.
+    pub fn end(&self) -> Result<()> {
+        match reap(self.pidfd.as_fd()).map_err(SyscallError::calling("waitid"))? {
+            Death::Exited(0) => Ok(()),
+            how => Err(LaunchError::InitDied { phase: "at its end", how }.into()),
+        }
+    }
+
     /// Kills the child and waits for its end.
     pub fn kill(&self) {
         // Both fail only when it is gone already.

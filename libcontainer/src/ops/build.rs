@@ -283,6 +283,7 @@ impl Work<'_> {
             filter: self.filter,
             gate: self.gate,
             console: console.is_some(),
+            joins_container: false,
             no_pivot: self.options.no_pivot,
             no_new_keyring: self.options.no_new_keyring,
             preserve_fds: passed,

@@ -11,6 +11,7 @@ mod filter_check;
 mod kill;
 mod list;
 mod members;
+mod mounts;
 pub mod options;
 mod pause;
 mod ps;
@@ -29,6 +30,7 @@ pub use events::{Event, EventKind, events, stats};
 pub use exec::exec;
 pub use kill::kill;
 pub use list::list;
+pub use mounts::mounts;
 pub use options::{CreateOptions, ExecFlags, ExecOptions, ExecProcess, RunOptions};
 pub use pause::{pause, resume};
 pub use ps::{filter_table, ps};
@@ -37,6 +39,8 @@ pub use signal::{Signal, UnknownSignal};
 pub use start::start;
 pub use state::{StateReport, state};
 pub use update::{UpdateOptions, update};
+
+pub use crate::plan::HotMounts;
 
 use crate::error::{Error, Result};
 use crate::state::{ContainerId, Entry, State, StateError, Store};

@@ -6,6 +6,7 @@
 mod arena;
 mod create;
 mod devices;
+mod hot;
 mod join;
 pub mod mount_options;
 mod mounts;
@@ -23,6 +24,7 @@ use corten_init::{Op, Plan, Slot, Usher};
 
 pub use arena::Arena;
 pub use create::compile_create;
+pub use hot::{HotMounts, compile_mounts};
 pub use join::{JoinRequest, compile_exec};
 pub use mounts::clean;
 pub use origin::Origin;
@@ -106,6 +108,8 @@ pub struct Request<'r> {
     pub gate: bool,
     /// Whether there is a socket for the terminal.
     pub console: bool,
+    /// The plan is for a process that joins a container, not for its first one.
+    pub joins_container: bool,
     /// `--no-pivot`
     pub no_pivot: bool,
     /// `--no-new-keyring`
@@ -122,7 +126,7 @@ impl Request<'_> {
     fn opens_sources_for_child(&self) -> bool {
         let spaces = &self.valid.namespaces;
         let foreign = spaces.has(NamespaceKind::User) && self.host.euid == 0;
-        foreign || spaces.joins(NamespaceKind::Mount).is_some()
+        foreign || self.joins_container || spaces.joins(NamespaceKind::Mount).is_some()
     }
 
     fn has_hooks_inside(&self) -> bool {

@@ -9,6 +9,7 @@ mod features;
 mod help;
 mod kill;
 mod list;
+mod mounts;
 mod pause;
 mod ps;
 mod resume;
@@ -39,6 +40,7 @@ pub const COMMANDS: &[Command] = &[
     pause::COMMAND,
     resume::COMMAND,
     update::COMMAND,
+    mounts::COMMAND,
     delete::COMMAND,
     spec::COMMAND,
     features::COMMAND,
