@@ -2,13 +2,20 @@
 
 use crate::failure::Verdict;
 use crate::registry::Case;
-use crate::{Bundle, Ctx, ensure};
+use crate::{Bundle, Container, Ctx, Failure, ensure, ensure_eq};
 use serde_json::json;
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::time::Duration;
 
 pub fn cases() -> Vec<Case> {
-    vec![Case::new("attack/parents-after-missing-component", &["MNT-08"], parents_after_missing).practice()]
+    vec![
+        Case::new("attack/parents-after-missing-component", &["MNT-08"], parents_after_missing).practice(),
+        Case::new("attack/hook-deletes-its-container", &["LIF-13"], hook_deletes).practice(),
+        Case::new("attack/hook-starts-its-container", &["LIF-13"], hook_starts).practice(),
+        Case::new("attack/pause-while-run-waits", &["OPS-13"], pause_while_run_waits).practice(),
+        Case::new("attack/preserve-fds-too-many", &["LNX-01"], preserve_too_many).practice(),
+    ]
 }
 
 /// A dangling link such as `missing/../../victim`: whoever makes `missing` and then walks on by hand is led past the
@@ -37,6 +44,69 @@ fn parents_after_missing(ctx: &Ctx) -> Verdict {
         // Whether it runs is the runtime's choice.
         ctx.run(&b)?;
         ensure!(fs::read_dir(&victim)?.next().is_none(), "place {i}: made on the host: {:?}", victim);
+    }
+    Ok(())
+}
+
+/// A container whose hook runs a command of the runtime on the container itself. Gives its guard, and whether creating
+/// it succeeded.
+fn create_with_hook<'c>(ctx: &'c Ctx, kind: &str, command: &str) -> Result<(Container<'c>, bool), Failure> {
+    let c = Container::new(ctx, &ctx.id());
+    let (runtime, root) = (ctx.settings.runtime.display(), ctx.state_root());
+    let script = format!("{runtime} --root {} {command} {} 2>/dev/null; exit 0", root.display(), c.id);
+    let mut b = ctx.bundle()?;
+    let hook = json!({"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/usr/bin:/bin"]});
+    b.steps(&[&["sleep"]]).set(&format!("/hooks/{kind}"), json!([hook]));
+    b.save()?;
+    let cmd = ctx.rt(["create", "-b"]).arg(&b.dir).arg(&c.id).limit(Duration::from_secs(10));
+    let created = cmd.run()?.code() == 0;
+    Ok((c, created))
+}
+
+/// The hook must not wait for the command that waits for the hook.
+fn hook_deletes(ctx: &Ctx) -> Verdict {
+    for kind in ["prestart", "createRuntime"] {
+        let (c, created) = create_with_hook(ctx, kind, "delete --force")?;
+        ensure!(!created, "create succeeded although its container was deleted");
+        ctx.nothing_left(&c.id)?;
+    }
+    Ok(())
+}
+
+fn hook_starts(ctx: &Ctx) -> Verdict {
+    for kind in ["createRuntime", "createContainer"] {
+        let (c, created) = create_with_hook(ctx, kind, "start")?;
+        ensure!(created, "create failed");
+        ensure_eq!(c.status()?, "created", "status after a hook called start");
+        c.delete_force()?;
+    }
+    Ok(())
+}
+
+/// A `run` in the foreground lasts as long as its container; other commands must not wait for that.
+fn pause_while_run_waits(ctx: &Ctx) -> Verdict {
+    let mut b = ctx.bundle()?;
+    b.steps(&[&["sleep"]]).save()?;
+    let c = Container::new(ctx, &ctx.id());
+    let running = ctx.rt(["run", "-b"]).arg(&b.dir).arg(&c.id).spawn()?;
+    let runs = || c.cmd(&["state"]).run().is_ok_and(|out| out.stdout.contains("running"));
+    ensure!(ctx.wait_for(Duration::from_secs(10), runs), "the container does not run");
+    for verb in ["pause", "resume"] {
+        c.cmd(&[verb]).limit(Duration::from_secs(10)).ok()?;
+    }
+    c.delete_force()?;
+    ensure_eq!(running.finish()?.code(), 137, "exit code of run");
+    Ok(())
+}
+
+/// Numbers near the end of their type.
+fn preserve_too_many(ctx: &Ctx) -> Verdict {
+    for count in ["2147483647", "4294967295"] {
+        let c = Container::new(ctx, &ctx.id());
+        let b = ctx.bundle()?;
+        b.save()?;
+        let out = ctx.rt(["run", "--preserve-fds", count, "-b"]).arg(&b.dir).arg(&c.id).run()?;
+        ensure!(!out.stderr.contains("panicked") && out.code() <= 1, "{count}: {}", out.stderr);
     }
     Ok(())
 }

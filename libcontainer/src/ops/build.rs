@@ -41,7 +41,7 @@ pub(super) struct Built {
     /// Has received the terminal, if that is for the runtime itself.
     pub console: Option<ConsoleSocket>,
     /// Held until the command is done.
-    pub _lock: Lock,
+    pub lock: Lock,
 }
 
 /// What has been made so far.
@@ -62,6 +62,10 @@ impl Site {
     pub fn clear(mut self, config: &Config, state: &State) {
         if let Some(session) = self.session.take() {
             session.kill();
+        }
+        if self.entry.is_gone() {
+            // `delete --force` came in between, and has removed all of it.
+            return;
         }
         let killed = self.cgroup.kill_all(libc::SIGKILL);
         let destroyed = killed.and_then(|()| self.cgroup.destroy());
@@ -118,7 +122,7 @@ pub(super) fn build(store: &Store, options: &CreateOptions, wanted: Wanted) -> R
         gate: wanted.gate,
     };
     match work.perform(&mut site, &mut state, cgroup_paths, &limits, console.theirs) {
-        Ok(()) => Ok(Built { site, state, config: bundle.config, console: console.ours, _lock: lock }),
+        Ok(()) => Ok(Built { site, state, config: bundle.config, console: console.ours, lock }),
         Err(error) => {
             let error = explain_oom(error, &site.cgroup);
             site.clear(&bundle.config, &state);
@@ -153,6 +157,7 @@ fn new_state(bundle: &Bundle, host: &HostFacts, options: &CreateOptions) -> Stat
         cgroup: crate::cgroup::Saved::default(),
         cgroup_manager: options.cgroup_manager,
         rootless: host.euid != 0,
+        creating: false,
         shares_pid_namespace: !creates_pid_namespace(&bundle.config),
         poststop: bundle.config.hooks.as_ref().map(|h| h.poststop.clone()).unwrap_or_default(),
     }
@@ -258,11 +263,7 @@ impl Work<'_> {
         site.session = Some(self.spawn(site, console)?);
         self.configure(site, limits)?;
         self.converse(site, state)?;
-        let session = site.session()?;
-        let process = ProcessRef::of(session.pid);
-        let process = process.map_err(PathError::doing("read", &stat_path(session.pid)))?;
-        (state.pid, state.start_time) = (Some(process.pid), process.start_time);
-        site.entry.write_state(state)
+        record_process(site, state, false)
     }
 
     fn spawn(&self, site: &Site, console: Option<OwnedFd>) -> Result<Session> {
@@ -320,7 +321,7 @@ impl Work<'_> {
     }
 
     /// Answers the child until it is ready.
-    fn converse(&self, site: &mut Site, state: &State) -> Result<()> {
+    fn converse(&self, site: &mut Site, state: &mut State) -> Result<()> {
         loop {
             match site.session()?.next()? {
                 Event::Reached(Phase::Mappings) => self.map_ids(site)?,
@@ -348,9 +349,11 @@ impl Work<'_> {
     }
 
     /// `prestart` and `createRuntime` in the runtime's namespaces, then `createContainer` in the container's.
-    fn run_create_hooks(&self, site: &mut Site, state: &State) -> Result<()> {
+    fn run_create_hooks(&self, site: &mut Site, state: &mut State) -> Result<()> {
         let Some(hooks) = &self.valid.config.hooks else { return Ok(()) };
         site.hooked = true;
+        // A hook may hang, or call this runtime: `delete --force` has to find whom to kill.
+        record_process(site, state, true)?;
         let session = site.session()?;
         let config = self.valid.config;
         let json = hook_state(state, config, Status::Creating, Some(session.pid));
@@ -372,6 +375,14 @@ impl Work<'_> {
         let at = FieldPath::new("hooks.createContainer");
         Ok(run_hooks(&hooks.create_container, &at, &json, &place)?)
     }
+}
+
+/// Writes down who the container's process is.
+fn record_process(site: &mut Site, state: &mut State, creating: bool) -> Result<()> {
+    let pid = site.session()?.pid;
+    let process = ProcessRef::of(pid).map_err(PathError::doing("read", &stat_path(pid)))?;
+    (state.pid, state.start_time, state.creating) = (Some(process.pid), process.start_time, creating);
+    site.entry.write_state(state)
 }
 
 fn stat_path(pid: i32) -> PathBuf {

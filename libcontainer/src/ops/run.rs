@@ -7,9 +7,9 @@ use super::create::announce;
 use super::options::RunOptions;
 use super::start::poststart;
 use super::start_hooks;
-use crate::error::{ConfigError, FieldPath, Problem, Result, SyscallError};
+use crate::error::{ConfigError, Error, FieldPath, Problem, Result, SyscallError};
 use crate::launch::{ConsoleSocket, Event, ForegroundSignals, LaunchError, Terminal, wait_foreground};
-use crate::state::Store;
+use crate::state::{StateError, Store};
 
 /// Creates and starts a container, waits for it unless detached, and returns its exit code.
 ///
@@ -62,11 +62,18 @@ fn attend(
     let session = built.site.session()?;
     let (pid, pidfd) = (session.pid, session.pidfd.as_fd().try_clone_to_owned());
     let pidfd = pidfd.map_err(SyscallError::calling("dup"))?;
+    // It may live for ever; pause, update and the others want their turn meanwhile.
+    drop(built.lock);
     let death = match terminal {
         Some(terminal) => terminal.attend(signals, pid, &pidfd)?,
         None => wait_foreground(signals, pid, &pidfd)?,
     };
     if !keep {
+        let _lock = match built.site.entry.lock() {
+            // Deleted by somebody else, hooks included.
+            Err(Error::State(StateError::NotFound { .. })) => return Ok(death.code()),
+            lock => lock?,
+        };
         // Without a pid namespace of its own, the container may have left processes behind.
         built.site.cgroup.kill_all(libc::SIGKILL)?;
         built.site.cgroup.destroy()?;

@@ -17,7 +17,9 @@ use crate::state::{Entry, Operation, START_SOCKET, State, StateError, Status, St
 /// If the container is not `created`, or if a hook or the program itself fails; in the latter case the container is
 /// stopped and removed (runtime.md#lifecycle, steps 7 to 9).
 pub fn start(store: &Store, id: &str) -> Result<()> {
-    let (entry, _) = load(store, id)?;
+    let (entry, state) = load(store, id)?;
+    // Before there is any waiting: a hook that calls this would wait for the command that waits for the hook.
+    lifecycle::check(Operation::Start, id, lifecycle::status(&state, &entry)?)?;
     let _lock = entry.lock()?;
     let state = entry.read_state()?;
     let status = lifecycle::status(&state, &entry)?;
@@ -58,6 +60,10 @@ pub(super) fn poststart(state: &State, config: &Config, pid: i32) -> Result<()> 
 
 /// Stops and removes a container that could not be started.
 fn remove(entry: &Entry, state: &State) {
+    if entry.is_gone() {
+        // `delete --force` came in between, and has removed all of it.
+        return;
+    }
     if let Err(e) = delete::destroy(entry, state, Status::Running) {
         log::warn!("cannot remove container {}: {e}", state.id);
     }

@@ -151,6 +151,9 @@ pub fn status(state: &State, entry: &Entry) -> crate::Result<Status> {
     if !process.is_alive() {
         return Ok(Status::Stopped);
     }
+    if state.creating {
+        return Ok(Status::Creating);
+    }
     if state.is_frozen() {
         return Ok(Status::Paused);
     }

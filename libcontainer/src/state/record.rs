@@ -35,6 +35,9 @@ pub struct State {
     /// When that process began: field 22 of `/proc/PID/stat`.
     #[serde(default)]
     pub start_time: u64,
+    /// Whether `create` is still at work on it, in its hooks.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub creating: bool,
     /// When the container was made: RFC 3339 in UTC, see [`super::time::now`].
     pub created: String,
     /// Annotations of the configuration.
@@ -183,6 +186,7 @@ pub(crate) mod tests {
             cgroup_manager: CgroupManager::Cgroupfs,
             rootless: false,
             shares_pid_namespace: false,
+            creating: false,
             poststop: Vec::new(),
         }
     }

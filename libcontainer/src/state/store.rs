@@ -221,6 +221,12 @@ impl Entry {
         }
     }
 
+    /// Whether the container was deleted meanwhile. What bears its name now, state and cgroup alike, is another one's.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        rustix::fs::fstat(&self.dir).is_ok_and(|stat| stat.st_nlink == 0)
+    }
+
     fn gone(&self) -> crate::Error {
         StateError::NotFound { id: self.id.to_string() }.into()
     }
@@ -247,14 +253,11 @@ impl Entry {
         let path = self.path.join(STATE_FILE);
         match self.read(STATE_FILE) {
             Ok(bytes) => Ok(State::from_json(&bytes, &path)?),
-            Err(Errno::NOENT) => {
-                let gone = rustix::fs::fstat(&self.dir).is_ok_and(|s| s.st_nlink == 0);
-                Err(if gone {
-                    self.gone()
-                } else {
-                    StateError::Incomplete { id: self.id.to_string() }.into()
-                })
-            }
+            Err(Errno::NOENT) => Err(if self.is_gone() {
+                self.gone()
+            } else {
+                StateError::Incomplete { id: self.id.to_string() }.into()
+            }),
             Err(e) => Err(PathError::doing("read", &path)(e).into()),
         }
     }
@@ -297,6 +300,9 @@ impl Entry {
     ///
     /// [`PathError`] naming what could not be removed.
     pub fn remove(&self) -> Result<()> {
+        if self.is_gone() {
+            return Ok(());
+        }
         if !self.is_current()? {
             return Ok(());
         }
