@@ -63,6 +63,7 @@ impl Made {
             cgroup_manager: Default::default(),
             rootless: false,
             shares_pid_namespace,
+            creating: false,
             poststop: Vec::new(),
         };
         entry.write_state(&state).expect("write");

@@ -63,9 +63,16 @@ impl Store {
             Err(Errno::EXIST) => return Err(StateError::Exists { id: id.to_string() }.into()),
             Err(e) => return Err(PathError::doing("mkdir", &path)(e).into()),
         }
-        let entry = Entry { dir: open_directory(&path)?, path, id: id.clone() };
-        let lock = entry.lock()?;
-        Ok((entry, lock))
+        let opened = open_directory(&path).map_err(crate::Error::from);
+        let taken = opened.and_then(|dir| {
+            let entry = Entry { dir, path: path.clone(), id: id.clone() };
+            let lock = entry.lock()?;
+            Ok((entry, lock))
+        });
+        taken.inspect_err(|_| {
+            // Empty still; the first error is the one to tell.
+            let _ = rustix::fs::rmdir(&path);
+        })
     }
 
     /// The directory of a container, not locked: `state` and `kill` must work while a hook of `create` runs.
