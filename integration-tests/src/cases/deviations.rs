@@ -7,6 +7,8 @@ const POSTSTART: &str = "runs poststart hooks at the end of create";
 
 /// Case, runtime, prefix of its version, reason.
 const KNOWN: &[(&str, &str, &str, &str)] = &[
+    ("edge/state-directory-is-full", "runc", "1.1", "says `unable to store init state: %!w(<nil>)`"),
+    ("edge/rootfs-is-tmpfs", "runc", "1.1", "remounts / read-only without the flags that it had"),
     ("threat/passwd-is-fifo", "runc", "1.1", "waits for somebody to write to the image's /etc/passwd"),
     ("threat/group-is-fifo", "runc", "1.1", "waits for somebody to write to the image's /etc/group"),
     (

@@ -11,6 +11,7 @@ mod contract;
 mod deviations;
 mod deviations_crun;
 mod devices;
+mod edges;
 mod exec;
 mod hooks;
 mod hot_mounts;
@@ -48,6 +49,7 @@ pub fn all() -> Vec<Case> {
         console::cases(),
         rootless::cases(),
         contract::cases(),
+        edges::cases(),
         optional::cases(),
         parity::cases(),
         threats::cases(),
