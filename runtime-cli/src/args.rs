@@ -394,7 +394,7 @@ impl<I: Iterator<Item = OsString>> Parser<I> {
     fn special(&self, name: &[u8]) -> Option<Request> {
         match (name, self.command) {
             (b"help" | b"h" | b"?", command) => Some(Request::Help(command)),
-            (b"version" | b"v", None) => Some(Request::Version),
+            (b"version" | b"v" | b"V", None) => Some(Request::Version),
             _ => None,
         }
     }

@@ -31,6 +31,31 @@ pub enum Failure {
         /// What the kernel said.
         source: io::Error,
     },
+    /// A command of runc or crun that is known, but not implemented.
+    #[error("{0} is not supported yet")]
+    NotSupported(&'static str),
+    /// Not a regular expression.
+    #[error("invalid value {pattern:?} for --regex: expected a regular expression: {source}")]
+    Regex {
+        /// As given.
+        pattern: String,
+        /// Where it goes wrong.
+        source: regex_lite::Error,
+    },
+    /// With `--regex`, some containers of several failed. Each has its warning in the log.
+    #[error("{verb} --regex {pattern:?}: {failed} of {matched} containers failed; the first: {first}")]
+    Several {
+        /// The command.
+        verb: &'static str,
+        /// As given.
+        pattern: String,
+        /// How many it could not be done to.
+        failed: usize,
+        /// How many were meant.
+        matched: usize,
+        /// Why not to the first of them.
+        first: Box<libcontainer::Error>,
+    },
     /// `spec` never overwrites.
     #[error("{} exists already: remove it first, or choose another directory with --bundle", .0.display())]
     SpecExists(PathBuf),

@@ -232,14 +232,7 @@ fn a_damaged_container_hides_no_other_and_goes_with_force() {
 #[test]
 fn a_stopped_container_from_its_state_alone() {
     let scratch = Scratch::new();
-    fs::create_dir_all(scratch.0.join("root/c1")).unwrap();
-    // Start time 1: whoever has this pid now, began later.
-    let state = format!(
-        r#"{{"cortenState":1,"ociVersion":"1.2.0","id":"c1","bundle":"/b","rootfs":"/b/rootfs","pid":{},
-            "startTime":1,"created":"2026-11-21T06:30:52.5Z","annotations":{{"k":"v"}},"owner":0}}"#,
-        std::process::id()
-    );
-    fs::write(scratch.0.join("root/c1/state.json"), state).unwrap();
+    stopped(&scratch, "c1");
     let output = scratch.corten(&["state", "c1"]);
     let value: serde_json::Value = serde_json::from_str(succeeds(&output)).unwrap();
     let expected = serde_json::json!({
@@ -260,6 +253,68 @@ fn a_stopped_container_from_its_state_alone() {
     assert_eq!(succeeds(&scratch.corten(&["ps", "-f", "json", "c1"])), "[]\n");
     succeeds(&scratch.corten(&["delete", "c1"]));
     assert!(!scratch.0.join("root/c1").exists());
+}
+
+/// The state of a container that has stopped.
+fn stopped(scratch: &Scratch, id: &str) {
+    let dir = scratch.0.join("root").join(id);
+    fs::create_dir_all(&dir).unwrap();
+    // Start time 1: whoever has this pid now, began later.
+    let state = format!(
+        r#"{{"cortenState":1,"ociVersion":"1.2.0","id":"{id}","bundle":"/b","rootfs":"/b/rootfs","pid":{},
+            "startTime":1,"created":"2026-11-21T06:30:52.5Z","annotations":{{"k":"v"}},"owner":0}}"#,
+        std::process::id()
+    );
+    fs::write(dir.join("state.json"), state).unwrap();
+}
+
+#[test]
+fn a_pattern_for_several_containers() {
+    let scratch = Scratch::new();
+    let ids = || succeeds(&scratch.corten(&["list", "-q"])).replace('\n', " ");
+    for id in ["job-1", "job-22", "web", "my-job-3"] {
+        stopped(&scratch, id);
+    }
+    succeeds(&scratch.corten(&["delete", "--regex", "^nothing$"]));
+    succeeds(&scratch.corten(&["delete", "-r", "^job-[0-9]$"]));
+    assert_eq!(ids(), "job-22 my-job-3 web ");
+    assert_eq!(
+        fails(&scratch.corten(&["kill", "--regex", "job", "TERM"]), 1),
+        r#"kill --regex "job": 2 of 2 containers failed; the first: container not running: job-22 is stopped"#
+    );
+    succeeds(&scratch.corten(&["kill", "--regex", "--all", "job", "KILL"]));
+    succeeds(&scratch.corten(&["delete", "--force", "--regex", "[[:alpha:]]-.*[3]|22"]));
+    assert_eq!(ids(), "web ");
+    let line = fails(&scratch.corten(&["delete", "--regex", "a("]), 1).to_owned();
+    assert!(line.starts_with(r#"invalid value "a(" for --regex: expected a regular expression: "#), "{line}");
+    assert_eq!(fails(&scratch.corten(&["delete", "w.b"]), 1), r#"container does not exist: w.b"#);
+}
+
+#[test]
+fn what_is_not_supported_yet_says_so() {
+    let scratch = Scratch::new();
+    // Podman looks for these words to learn whether a runtime has the flag.
+    let probe = scratch.corten(&["restore", "--lsm-mount-context"]);
+    assert_eq!(fails(&probe, 1), "flag needs an argument: --lsm-mount-context");
+    for verb in ["checkpoint", "restore"] {
+        assert!(succeeds(&corten(&[verb, "--help"])).contains("not supported yet"));
+        let mode = scratch.corten(&[verb, "--manage-cgroups-mode", "hard", "c1"]);
+        assert!(fails(&mode, 1).contains("--manage-cgroups-mode: expected soft, full, strict or ignore"));
+    }
+    let features = corten(&["features"]);
+    assert!(!succeeds(&features).contains("checkpoint"), "no claim");
+    assert_eq!(fails(&scratch.corten(&["checkpoint", "c1"]), 1), "container does not exist: c1");
+    stopped(&scratch, "c1");
+    for (line, verb) in [
+        (
+            &["checkpoint", "--image-path", "/i", "--work-path", "/w", "--leave-running", "c1"][..],
+            "checkpoint",
+        ),
+        (&["restore", "--image-path", "/i", "-no-subreaper", "--bundle", "/b", "--detach", "c1"], "restore"),
+    ] {
+        assert_eq!(fails(&scratch.corten(line), 1), format!("{verb} is not supported yet"));
+    }
+    assert_eq!(fails(&scratch.corten(&["delete", "c2"]), 1), "container does not exist: c2");
 }
 
 #[test]
@@ -292,6 +347,9 @@ fn a_spec_to_start_from() {
     let value: serde_json::Value =
         serde_json::from_slice(&fs::read(scratch.0.join("config.json")).unwrap()).unwrap();
     assert_eq!(value["linux"]["uidMappings"][0]["size"], 1);
+    let other = scratch.path("other.json");
+    succeeds(&scratch.corten(&["spec", "--file", &other]));
+    assert!(fs::read_to_string(&other).unwrap().starts_with("{\n\t\"ociVersion\""));
     let missing = scratch.path("missing");
     assert!(fails(&scratch.corten(&["spec", "-b", &missing]), 1).contains("no such file or directory"));
 }

@@ -94,7 +94,7 @@ pub(super) fn run_poststop(config: &Config, state: &State) {
 /// Builds a container up to the point where its process waits for the word to start.
 pub(super) fn build(store: &Store, options: &CreateOptions, wanted: Wanted) -> Result<Built> {
     let id = ContainerId::new(&options.id)?;
-    let mut bundle = Bundle::open(&options.bundle)?;
+    let mut bundle = Bundle::open(&options.bundle, options.config.as_deref())?;
     if wanted.attached {
         adopt_size(bundle.config.process.as_mut());
     }

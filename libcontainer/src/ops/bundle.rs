@@ -12,16 +12,16 @@ pub(super) struct Bundle {
     pub dir: PathBuf,
     /// Absolute, without links.
     pub rootfs: PathBuf,
-    /// `config.json`, as it is written.
+    /// `config.json`, or the file in its place, as it is written.
     pub bytes: Vec<u8>,
     pub config: Config,
 }
 
 impl Bundle {
-    /// Reads `config.json` and finds the root filesystem.
-    pub fn open(dir: &Path) -> Result<Bundle> {
+    /// Reads `config.json`, or another file in its place, and finds the root filesystem.
+    pub fn open(dir: &Path, config: Option<&Path>) -> Result<Bundle> {
         let dir = fs::canonicalize(dir).map_err(PathError::doing("open bundle", dir))?;
-        let path = dir.join("config.json");
+        let path = config.map_or_else(|| dir.join("config.json"), Path::to_path_buf);
         let bytes = fs::read(&path).map_err(PathError::doing("open", &path))?;
         let config = Config::from_slice(&bytes)?;
         let rootfs = find_rootfs(&dir, &config)?;

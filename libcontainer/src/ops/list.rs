@@ -24,6 +24,15 @@ pub fn list(store: &Store) -> Result<Vec<StateReport>> {
     Ok(reports)
 }
 
+/// The ids of all containers of a store, also of those whose state cannot be read.
+///
+/// # Errors
+///
+/// If the state root cannot be read.
+pub fn ids(store: &Store) -> Result<Vec<String>> {
+    Ok(store.ids()?.iter().map(|id| id.as_str().to_owned()).collect())
+}
+
 fn one(store: &Store, id: &ContainerId) -> Result<StateReport> {
     let (entry, state) = load(store, id.as_str())?;
     report(&entry, state)

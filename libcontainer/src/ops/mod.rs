@@ -29,7 +29,7 @@ pub use delete::delete;
 pub use events::{Event, EventKind, events, stats};
 pub use exec::exec;
 pub use kill::kill;
-pub use list::list;
+pub use list::{ids, list};
 pub use mounts::mounts;
 pub use options::{CreateOptions, ExecFlags, ExecOptions, ExecProcess, RunOptions};
 pub use pause::{pause, resume};

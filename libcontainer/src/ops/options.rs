@@ -11,6 +11,8 @@ pub struct CreateOptions {
     pub id: String,
     /// The bundle's directory, absolute or relative to the working directory.
     pub bundle: PathBuf,
+    /// A file to read instead of the bundle's `config.json`, absolute or relative to the working directory.
+    pub config: Option<PathBuf>,
     /// Socket that gets the master side of the terminal.
     pub console_socket: Option<PathBuf>,
     /// Socket that gets a pidfd of the container's first process.
@@ -38,6 +40,7 @@ impl CreateOptions {
         CreateOptions {
             id: id.into(),
             bundle: bundle.into(),
+            config: None,
             console_socket: None,
             pidfd_socket: None,
             pid_file: None,

@@ -10,7 +10,7 @@ pub const COMMAND: Command = Command {
     arguments: "<container-id>",
     count: 1..=1,
     verbatim_after: None,
-    flags: creation_flags![],
+    flags: creation_flags![Flag::switch("no-subreaper", "accepted as crun has it: create never adopts")],
     details: "Makes a container from a bundle: namespaces, mounts, cgroup, everything that config.json asks for. \
               Its program does not run yet; the container waits for `corten start`. config.json is read once: what \
               is changed in it later has no effect on this container.",
@@ -31,6 +31,7 @@ pub fn options(invocation: &Invocation) -> Result<CreateOptions, Failure> {
     Ok(CreateOptions {
         id: invocation.id()?.to_owned(),
         bundle: path(flags, "bundle").unwrap_or_else(|| ".".into()),
+        config: path(flags, "config"),
         console_socket: path(flags, "console-socket"),
         pidfd_socket: path(flags, "pidfd-socket"),
         pid_file: path(flags, "pid-file"),

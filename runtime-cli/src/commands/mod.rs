@@ -12,11 +12,13 @@ mod list;
 mod mounts;
 mod pause;
 mod ps;
+mod regex;
 mod resume;
 mod run;
 mod spec;
 mod start;
 mod state;
+mod unsupported;
 mod update;
 
 use std::path::{Path, PathBuf};
@@ -42,6 +44,8 @@ pub const COMMANDS: &[Command] = &[
     update::COMMAND,
     mounts::COMMAND,
     delete::COMMAND,
+    unsupported::CHECKPOINT,
+    unsupported::RESTORE,
     spec::COMMAND,
     features::COMMAND,
     completion::COMMAND,
@@ -62,6 +66,7 @@ pub const GLOBAL_FLAGS: &[Flag] = &[
     Flag::value("cgroup-manager", "manager", "who makes the cgroup: cgroupfs, systemd or disabled")
         .default("cgroupfs")
         .one_of(&["cgroupfs", "systemd", "disabled"]),
+    Flag::value("criu", "path", "accepted as runc 1.1 has it, and ignored"),
     Flag::value("rootless", "when", "ignore cgroup permission errors: true, false or auto")
         .default("auto")
         .one_of(&["true", "false", "auto"]),
@@ -74,6 +79,7 @@ macro_rules! creation_flags {
             Flag::value("bundle", "dir", "directory with config.json and the root filesystem")
                 .short(b'b')
                 .default("the current directory"),
+            Flag::value("config", "file", "file to read instead of the bundle's config.json").short(b'f'),
             Flag::value("console-socket", "path", "Unix socket that gets the container's terminal"),
             Flag::value("pidfd-socket", "path", "Unix socket that gets a pidfd of the container's process"),
             Flag::value("pid-file", "path", "file to write the pid of the container's process to"),

@@ -18,10 +18,11 @@ pub const COMMAND: Command = Command {
     verbatim_after: None,
     flags: &[
         Flag::value("bundle", "dir", "directory to write it to").short(b'b').default("the current directory"),
+        Flag::value("file", "path", "file to write instead of the bundle's config.json").short(b'f'),
         Flag::switch("rootless", "write one for an ordinary user"),
     ],
     details: "Writes a config.json that runs `sh` in the directory `rootfs` beside it, with a safe set of namespaces, \
-              mounts and capabilities. An existing config.json is not overwritten.",
+              mounts and capabilities. An existing file is not overwritten.",
     examples: &["mkdir -p demo/rootfs && corten spec --bundle demo"],
     see_also: &["run", "create"],
     run: execute,
@@ -34,7 +35,8 @@ fn execute(invocation: &Invocation) -> Result<u8, Failure> {
         let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
         config = spec::rootless(config, uid.as_raw(), gid.as_raw());
     }
-    write(&bundle.join("config.json"), &json(&config)?)?;
+    let file = path(&invocation.flags, "file").unwrap_or_else(|| bundle.join("config.json"));
+    write(&file, &json(&config)?)?;
     Ok(0)
 }
 
