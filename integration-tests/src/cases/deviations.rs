@@ -37,6 +37,22 @@ const KNOWN: &[(&str, &str, &str, &str)] = &[
         "finds no state after an early death and leaves the cgroups",
     ),
     ("masked/dev-null-is-symlink", "runc", "1.1", "CVE-2025-31133: masks with whatever /dev/null links to"),
+    ("update/flags-win", "runc", "1.1", "ignores every flag beside --resources"),
+    ("update/idle-and-back", "runc", "1.1", "older than --cpu-idle"),
+    (
+        "update/refused-swap-below-memory",
+        "runc",
+        "1.1",
+        "has changed the memory limit when the other is refused, and leaves it so",
+    ),
+    ("events/ends-with-the-container", "runc", "1.1", "goes on until the container is deleted"),
+    ("events/out-of-memory", "runc", "1.1", "goes on until the container is deleted"),
+    (
+        "events/ends-with-the-container-unified",
+        "runc",
+        "1.1",
+        "needs the memory controller, also for the rest",
+    ),
     ("device/numbers-missing", "runc", "1.1", "takes a missing number for 0"),
     ("device/existing-file-of-other-kind", "runc", "1.1", "keeps whatever exists at the path"),
     (

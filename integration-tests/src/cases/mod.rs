@@ -12,6 +12,7 @@ mod deviations;
 mod deviations_crun;
 mod devices;
 mod edges;
+mod events;
 mod exec;
 mod hooks;
 mod hot_mounts;
@@ -28,6 +29,7 @@ mod seccomp;
 mod state;
 mod stress;
 mod threats;
+mod update;
 
 /// Every case, in the order of the report.
 pub fn all() -> Vec<Case> {
@@ -46,6 +48,8 @@ pub fn all() -> Vec<Case> {
         exec::cases(),
         seccomp::cases(),
         cgroups::cases(),
+        update::cases(),
+        events::cases(),
         console::cases(),
         rootless::cases(),
         contract::cases(),

@@ -177,7 +177,7 @@ fn outside(ctx: &Ctx) -> Verdict {
 }
 
 /// Every file of the container's cgroup that holds a setting and not a measurement.
-fn cgroup_files(pid: i32, name: &str) -> Value {
+pub(super) fn cgroup_files(pid: i32, name: &str) -> Value {
     let controller = if name == "systemd" { "name=systemd" } else { name };
     let Ok(dir) = crate::cgroup::dir_of(pid, controller) else { return Value::Null };
     let settings = [
@@ -214,7 +214,7 @@ fn sorted_lines(text: &str) -> Value {
     json!(lines)
 }
 
-fn both(ctx: &Ctx, run: impl Fn(&Path) -> Result<Value, Failure>) -> Result<[Value; 2], Failure> {
+pub(super) fn both(ctx: &Ctx, run: impl Fn(&Path) -> Result<Value, Failure>) -> Result<[Value; 2], Failure> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let runc = std::env::split_paths(&path).map(|d| d.join("runc")).find(|p| p.is_file());
     let runc = runc.ok_or_else(|| Failure::skip("runc is not on PATH"))?;
@@ -223,15 +223,15 @@ fn both(ctx: &Ctx, run: impl Fn(&Path) -> Result<Value, Failure>) -> Result<[Val
 }
 
 /// A container of either runtime, deleted at the end.
-struct Peer<'c> {
+pub(super) struct Peer<'c> {
     ctx: &'c Ctx,
     runtime: std::path::PathBuf,
-    id: String,
+    pub(super) id: String,
     output: std::path::PathBuf,
 }
 
 impl<'c> Peer<'c> {
-    fn start(ctx: &'c Ctx, runtime: &Path, b: &Bundle) -> Result<Self, Failure> {
+    pub(super) fn start(ctx: &'c Ctx, runtime: &Path, b: &Bundle) -> Result<Self, Failure> {
         b.save()?;
         let mut peer = Peer { ctx, runtime: runtime.to_path_buf(), id: ctx.id(), output: b.dir.clone() };
         let dir = b.dir.to_string_lossy().into_owned();
@@ -242,7 +242,7 @@ impl<'c> Peer<'c> {
         Ok(peer)
     }
 
-    fn cmd(&self, args: &[&str]) -> crate::process::Cmd {
+    pub(super) fn cmd(&self, args: &[&str]) -> crate::process::Cmd {
         self.ctx.program(&self.runtime).arg("--root").arg(self.ctx.state_root()).args(args)
     }
 
@@ -318,7 +318,7 @@ fn mount_line(m: &mountinfo::Mount) -> String {
 }
 
 /// Every leaf where the two differ, in one message.
-fn differences(ours: &Value, runc: &Value) -> Verdict {
+pub(super) fn differences(ours: &Value, runc: &Value) -> Verdict {
     let mut found = Vec::new();
     walk("", ours, runc, &mut found);
     found.retain(|f| !ACCEPTED.iter().any(|(text, _reason)| f.contains(text)));
