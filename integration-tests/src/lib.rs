@@ -25,6 +25,7 @@ pub mod host;
 pub mod leaks;
 pub mod mountinfo;
 pub mod process;
+pub mod pty;
 pub mod registry;
 pub mod runtime;
 pub mod sys;

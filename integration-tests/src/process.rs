@@ -23,7 +23,8 @@ pub struct Cmd {
     shown: String,
     output: PathBuf,
     limit: Duration,
-    stdin: Option<String>,
+    stdin: Option<Vec<u8>>,
+    terminal: Option<File>,
 }
 
 impl Cmd {
@@ -35,7 +36,14 @@ impl Cmd {
         }
         let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
         let shown = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Cmd { command, shown, output: scratch.join(format!("cmd{serial}")), limit: LIMIT, stdin: None }
+        Cmd {
+            command,
+            shown,
+            output: scratch.join(format!("cmd{serial}")),
+            limit: LIMIT,
+            stdin: None,
+            terminal: None,
+        }
     }
 
     /// Adds one argument.
@@ -75,9 +83,16 @@ impl Cmd {
         self
     }
 
-    /// Gives the command this text on its standard input.
-    pub fn stdin(mut self, text: impl Into<String>) -> Self {
-        self.stdin = Some(text.into());
+    /// Gives the command these bytes on its standard input.
+    pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.stdin = Some(bytes.into());
+        self
+    }
+
+    /// Gives the command this terminal for its stdio, and a session of its own on it.
+    pub fn terminal(mut self, slave: File) -> Self {
+        sys::give_session(&mut self.command);
+        self.terminal = Some(slave);
         self
     }
 
@@ -102,6 +117,9 @@ impl Cmd {
             None => Stdio::null(),
         };
         self.command.stdin(stdin).stdout(open_output(&out)?).stderr(open_output(&err)?);
+        if let Some(slave) = self.terminal.take() {
+            self.command.stdin(slave.try_clone()?).stdout(slave.try_clone()?).stderr(slave);
+        }
         let child =
             self.command.spawn().map_err(|e| Failure::new(format!("cannot execute {}: {e}", self.shown)))?;
         Ok(Running { child, shown: self.shown, out, err, limit: self.limit })

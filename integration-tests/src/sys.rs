@@ -106,6 +106,50 @@ pub fn dup_to(fd: &impl AsRawFd, number: RawFd) -> io::Result<OwnedFd> {
     unsafe { check(libc::dup2(fd.as_raw_fd(), number) as i64).map(|fd| OwnedFd::from_raw_fd(fd as RawFd)) }
 }
 
+/// A new pseudo-terminal: master and slave, neither of them anybody's controlling terminal.
+pub fn open_pty() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (mut master, mut slave) = (-1, -1);
+    let null = std::ptr::null_mut();
+    // SAFETY: two integers to write to; no name, modes or size are asked for or given.
+    check(unsafe { libc::openpty(&mut master, &mut slave, null, null.cast(), null.cast()) } as i64)?;
+    // SAFETY: two new descriptors that nobody else owns.
+    let pair = unsafe { (OwnedFd::from_raw_fd(master), OwnedFd::from_raw_fd(slave)) };
+    for fd in [&pair.0, &pair.1] {
+        // SAFETY: integers only.
+        check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC) } as i64)?;
+    }
+    Ok(pair)
+}
+
+/// Makes the command the leader of a session whose controlling terminal is its standard input.
+pub fn give_session(command: &mut std::process::Command) {
+    use std::os::unix::process::CommandExt;
+    let prepare = || {
+        // SAFETY: two system calls with integers, allowed between fork and exec.
+        let done = unsafe { libc::setsid() >= 0 && libc::ioctl(0, libc::TIOCSCTTY, 0) == 0 };
+        if done { Ok(()) } else { Err(io::Error::last_os_error()) }
+    };
+    // SAFETY: the closure makes system calls only.
+    unsafe { command.pre_exec(prepare) };
+}
+
+/// The modes of a terminal: input, output, control, local.
+pub fn terminal_modes(fd: &impl AsRawFd) -> io::Result<[u32; 4]> {
+    // SAFETY: termios is plain data, all zeroes is valid, and tcgetattr fills one.
+    unsafe {
+        let mut t: libc::termios = std::mem::zeroed();
+        check(libc::tcgetattr(fd.as_raw_fd(), &mut t) as i64)?;
+        Ok([t.c_iflag, t.c_oflag, t.c_cflag, t.c_lflag])
+    }
+}
+
+/// Sets the window size of a terminal.
+pub fn set_window_size(fd: &impl AsRawFd, rows: u16, columns: u16) -> io::Result<()> {
+    let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: the kernel reads one winsize, which outlives the call.
+    check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCSWINSZ, &size) } as i64).map(drop)
+}
+
 /// The window size of a terminal: rows, columns.
 pub fn window_size(fd: &impl AsRawFd) -> io::Result<(u16, u16)> {
     // SAFETY: winsize is plain data, all zeroes is valid, and TIOCGWINSZ fills one.

@@ -9,6 +9,12 @@ const POSTSTART: &str = "runs poststart hooks at the end of create";
 const KNOWN: &[(&str, &str, &str, &str)] = &[
     ("edge/state-directory-is-full", "runc", "1.1", "says `unable to store init state: %!w(<nil>)`"),
     ("edge/rootfs-is-tmpfs", "runc", "1.1", "remounts / read-only without the flags that it had"),
+    ("terminal/size", "runc", "1.1", "sets the window size only when the program runs already"),
+    ("terminal/size-configured", "runc", "1.1", "puts the caller's window size over consoleSize"),
+    ("terminal/signals", "runc", "1.1", "ends at SIGINT with exit code 0 and leaves the program behind"),
+    ("terminal/stdin-is-file", "runc", "1.1", "has no terminal inside without one outside"),
+    ("terminal/stdin-without-newline", "runc", "1.1", "has no terminal inside without one outside"),
+    ("terminal/stalled-reader", "runc", "1.1", "cannot be told to end while it waits for a reader"),
     ("threat/passwd-is-fifo", "runc", "1.1", "waits for somebody to write to the image's /etc/passwd"),
     ("threat/group-is-fifo", "runc", "1.1", "waits for somebody to write to the image's /etc/group"),
     (

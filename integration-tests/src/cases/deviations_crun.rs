@@ -4,6 +4,19 @@
 /// Cases and their common reason.
 pub const GROUPS: &[(&[&str], &str)] = &[
     (
+        &["terminal/much-output-run", "terminal/much-output-exec"],
+        "loses output when the reader is slower than the program",
+    ),
+    (&["terminal/stalled-reader"], "spins while it waits for a reader"),
+    (&["terminal/closed-inside"], "spins while nobody inside has the terminal open"),
+    (
+        &["terminal/stdin-is-file", "terminal/stdin-without-newline"],
+        "has no terminal inside without one outside",
+    ),
+    (&["terminal/detached-without-socket"], "takes the caller's terminal, and wants one"),
+    (&["terminal/exec-socket-without-terminal"], "ignores the console socket"),
+    (&["terminal/size"], "does not set the window size at the start"),
+    (
         &[
             "lifecycle/start-twice",
             "lifecycle/start-stopped",

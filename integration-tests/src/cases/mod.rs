@@ -28,6 +28,7 @@ mod rootless;
 mod seccomp;
 mod state;
 mod stress;
+mod terminal;
 mod threats;
 mod update;
 
@@ -51,6 +52,7 @@ pub fn all() -> Vec<Case> {
         update::cases(),
         events::cases(),
         console::cases(),
+        terminal::cases(),
         rootless::cases(),
         contract::cases(),
         edges::cases(),

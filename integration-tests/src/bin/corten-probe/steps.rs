@@ -46,6 +46,17 @@ pub fn run(name: &str, args: &[&str]) -> io::Result<Value> {
         ("eat-memory", [bytes]) => eat_memory(number(bytes)?),
         ("burn", [seconds]) => Ok(burn(number(seconds)?)),
         ("wait-file", [path]) => wait_file(path),
+        ("flood", [lines]) => flood(number(lines)?),
+        ("copy", []) => {
+            io::copy(&mut io::stdin(), &mut io::stdout())?;
+            io::stdout().flush()?;
+            sys::exit(0)
+        }
+        ("close-stdio", []) => {
+            sys::close_stdio();
+            Ok(json!({}))
+        }
+        ("wait-size", [rows, columns]) => wait_size(number(rows)?, number(columns)?),
         _ => Err(io::ErrorKind::InvalidInput.into()),
     }
 }
@@ -168,4 +179,30 @@ fn wait_file(path: &str) -> io::Result<Value> {
         std::thread::sleep(Duration::from_millis(5));
     }
     Ok(json!({}))
+}
+
+/// Writes numbered lines of 16 bytes.
+fn flood(lines: u32) -> io::Result<Value> {
+    let mut out = io::BufWriter::with_capacity(30_000, io::stdout().lock());
+    for i in 0..lines {
+        writeln!(out, "{i:015}")?;
+    }
+    out.flush()?;
+    Ok(json!({}))
+}
+
+/// Waits until the terminal on standard input has this size.
+fn wait_size(rows: u16, columns: u16) -> io::Result<Value> {
+    let end = Instant::now() + Duration::from_secs(10);
+    let wanted = (json!(rows), json!(columns));
+    loop {
+        let facts = sys::tty_facts();
+        if (&facts["rows"], &facts["columns"]) == (&wanted.0, &wanted.1) {
+            return Ok(facts);
+        }
+        if Instant::now() > end {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }

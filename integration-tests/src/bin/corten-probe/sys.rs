@@ -59,6 +59,14 @@ pub fn exit(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
+/// Closes standard input, output and error.
+pub fn close_stdio() {
+    for fd in 0..3 {
+        // SAFETY: nothing else of the probe has a use for these numbers.
+        unsafe { libc::close(fd) };
+    }
+}
+
 /// Ends the process by a signal.
 pub fn die(signal: i32) -> ! {
     // SAFETY: raises a signal in this process; for PID 1 of a namespace the default action may not apply.
