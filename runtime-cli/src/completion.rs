@@ -60,7 +60,7 @@ fn argument(command: &Command, index: usize) -> Words {
         Some("[signal]") => Words::OneOf(SIGNALS),
         Some("[command]") => Words::Command,
         Some("<bash|zsh|fish>") => Words::OneOf(&["bash", "zsh", "fish"]),
-        Some("<add|remove>") => Words::OneOf(&["add", "remove"]),
+        Some("add|remove") => Words::OneOf(&["add", "remove"]),
         Some("<file>") => Words::File,
         _ => Words::Any,
     }

@@ -16,7 +16,7 @@ pub const COMMAND: Command = Command {
     details: "The file is JSON with the member `mounts`, as in config.json. `add` makes these mounts in the container, in \
               order; `remove` unmounts what is at their destinations, the last one first. Sources are paths of the host.",
     examples: &[
-        r#"echo '{"mounts":[{"destination":"/data","source":"/srv","options":["bind","ro"]}]}' > m.json"#,
+        r#"echo '{"mounts":[{"destination":"/data","type":"tmpfs"}]}' > m.json"#,
         "corten mounts add c1 m.json",
         "corten mounts remove c1 m.json",
     ],
@@ -31,8 +31,8 @@ fn execute(invocation: &Invocation) -> Result<u8, Failure> {
         "add" => HotMounts::Add,
         "remove" => HotMounts::Remove,
         _ => {
-            let problem = "the first argument has to be add or remove";
-            return Err(UsageError::Combination { command: "mounts", problem }.into());
+            let (what, value) = ("the first argument", verb.to_owned());
+            return Err(UsageError::InvalidArgument { what, value, expected: "add or remove" }.into());
         }
     };
     let id = utf8("the container's id", &arguments[1])?;
