@@ -21,6 +21,8 @@ use crate::program;
 use crate::sys::{self, Cloned};
 
 const CLONE_NEWUSER: u32 = 0x1000_0000;
+/// Stands for what happens before the operations of the plan: descriptors, cgroups, the usher's namespaces.
+const BEFORE_THE_FIRST: usize = usize::MAX;
 const MS_REC: u32 = 1 << 14;
 const MS_SLAVE: u32 = 1 << 19;
 
@@ -61,11 +63,11 @@ fn child(launch: &Launch<'_>) -> ! {
     reset_signals();
     let channel = Channel { socket: sys::borrow(launch.channel) };
     if let Err(failure) = close_others(launch.keep) {
-        fail(&channel, 0, failure);
+        fail(&channel, BEFORE_THE_FIRST, failure);
     }
     for slot in launch.plan.cgroups {
         if let Err(failure) = identity::join_cgroup(launch.slot(*slot)) {
-            fail(&channel, 0, failure);
+            fail(&channel, BEFORE_THE_FIRST, failure);
         }
     }
     if let Some(usher) = &launch.plan.usher {
@@ -76,7 +78,7 @@ fn child(launch: &Launch<'_>) -> ! {
                 let told = channel.tell(frame);
                 sys::exit(i32::from(told.is_err()));
             }
-            Err(failure) => fail(&channel, 0, failure),
+            Err(failure) => fail(&channel, BEFORE_THE_FIRST, failure),
         }
     }
     sys::set_name(c"corten:[init]");

@@ -19,8 +19,10 @@ pub enum LaunchError {
     #[error("{0}")]
     Joined(InitFailure),
     /// The child died without a word.
-    #[error("container init died {phase}: {how}")]
+    #[error("{who} died {phase}: {how}")]
     InitDied {
+        /// `container init`, or a process that joined.
+        who: &'static str,
         /// What it was at.
         phase: &'static str,
         /// Exit code or signal.
@@ -145,7 +147,10 @@ impl InitFailure {
     pub(crate) fn new(frame: &Frame, origins: &[Origin], program: &str) -> InitFailure {
         let item = usize::try_from(frame.value).unwrap_or(usize::MAX);
         let from = origins.get(usize::from(frame.op));
-        let origin = from.map(|o| o.describe(item)).unwrap_or_default();
+        let origin = from.map(|o| o.describe(item)).unwrap_or_else(|| match frame.step {
+            Step::Setns => "join namespaces".to_owned(),
+            _ => String::new(),
+        });
         let refused = from.filter(|_| frame.step == Step::Fsconfig).and_then(|o| o.parameter(item));
         let source = io::Error::from_raw_os_error(frame.errno);
         let (parameter, program) = (refused.map(str::to_owned), program.to_owned());

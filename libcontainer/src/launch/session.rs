@@ -13,7 +13,9 @@ use super::prepare::Prepared;
 use super::sys::{reap, signal};
 use crate::cgroup::Cgroup;
 use crate::error::{Result, SyscallError};
-use crate::plan::{Compiled, Origin};
+use crate::plan::{Compiled, Demand, Origin};
+
+const INIT: &str = "container init";
 
 /// What the child said.
 #[derive(Debug, PartialEq, Eq)]
@@ -34,6 +36,8 @@ pub(crate) struct Session {
     pub pidfd: OwnedFd,
     origins: Vec<Origin>,
     program: String,
+    /// What errors call the child.
+    who: &'static str,
     started: bool,
     /// What the container's process said before its usher had announced it.
     early: Option<Frame>,
@@ -56,7 +60,10 @@ impl Session {
         drop(prepared);
         let ushered = compiled.plan.usher.is_some();
         let origins = compiled.origins;
-        let mut session = Session { socket: ours, pid, pidfd, origins, program, started: false, early: None };
+        let joins = compiled.demands.contains(&Demand::Container);
+        let who = if joins { "joining process" } else { INIT };
+        let mut session =
+            Session { socket: ours, pid, pidfd, origins, program, who, started: false, early: None };
         if ushered {
             session.follow_usher()?;
         }
@@ -66,7 +73,7 @@ impl Session {
     /// Takes part in the conversation of a container that was created earlier.
     pub fn resume(socket: OwnedFd, pid: i32, pidfd: OwnedFd, program: String) -> Session {
         // A process that is past the gate has two things left that can fail, and both name themselves.
-        Session { socket, pid, pidfd, origins: Vec::new(), program, started: true, early: None }
+        Session { socket, pid, pidfd, origins: Vec::new(), program, who: INIT, started: true, early: None }
     }
 
     /// The usher announces the container's process, and ends.
@@ -144,7 +151,7 @@ impl Session {
 
     fn died(&mut self, phase: &'static str) -> crate::Error {
         let how = reap(self.pidfd.as_fd()).unwrap_or(Death::Unknown);
-        LaunchError::InitDied { phase, how }.into()
+        LaunchError::InitDied { who: self.who, phase, how }.into()
     }
 
     /// One frame; none when the child has closed the socket or died.
@@ -175,7 +182,7 @@ impl Session {
     pub fn end(&self) -> Result<()> {
         match reap(self.pidfd.as_fd()).map_err(SyscallError::calling("waitid"))? {
             Death::Exited(0) => Ok(()),
-            how => Err(LaunchError::InitDied { phase: "at its end", how }.into()),
+            how => Err(LaunchError::InitDied { who: self.who, phase: "at its end", how }.into()),
         }
     }
 

@@ -9,7 +9,7 @@ use super::load;
 use super::options::{ExecFlags, ExecOptions, ExecProcess, listen_env};
 use crate::cgroup::Cgroup;
 use crate::config::{Config, Process, User};
-use crate::error::{ConfigError, FieldPath, PathError, Problem, Result, SyscallError};
+use crate::error::{ConfigError, Error, FieldPath, PathError, Problem, Result, SyscallError};
 use crate::host::HostFacts;
 use crate::launch::{
     ConsoleSocket, Event, ForegroundSignals, LaunchError, Session, Sources, Terminal, prepare, send_pidfd,
@@ -37,20 +37,39 @@ pub fn exec(store: &Store, options: &ExecOptions) -> Result<i32> {
     if signals.is_some() {
         adopt_size(config.process.as_mut());
     }
-    let (mut session, cgroup, console) = join(&state, &config, options)?;
-    let terminal = match follow(&mut session, &config, options, console) {
-        Ok(terminal) => terminal,
-        Err(error) => {
-            session.kill();
-            return Err(explain_oom(error, &cgroup));
-        }
-    };
+    let (session, terminal) = begin(&state, &config, options).map_err(|e| explain_end(e, &state))?;
     let death = match (signals, terminal) {
         (Some(signals), Some(terminal)) => terminal.attend(&signals, session.pid, &session.pidfd)?,
         (Some(signals), None) => wait_foreground(&signals, session.pid, &session.pidfd)?,
         (None, _) => return Ok(0),
     };
     Ok(death.code())
+}
+
+/// Joins the container, up to where the program runs.
+fn begin(state: &State, config: &Config, options: &ExecOptions) -> Result<(Session, Option<Terminal>)> {
+    let (mut session, cgroup, console) = join(state, config, options)?;
+    match follow(&mut session, config, options, console) {
+        Ok(terminal) => Ok((session, terminal)),
+        Err(error) => {
+            session.kill();
+            Err(explain_oom(error, &cgroup))
+        }
+    }
+}
+
+/// The container may have ended meanwhile, and taken the new process along; then that is what has to be said, unless the
+/// program itself is at fault.
+fn explain_end(error: Error, state: &State) -> Error {
+    match error {
+        Error::Launch(LaunchError::Init(failure)) if failure.is_about_program() => {
+            LaunchError::Init(failure).into()
+        }
+        Error::Launch(_) if !state.init().is_some_and(|process| process.is_alive()) => {
+            StateError::NotRunning { id: state.id.clone(), status: Status::Stopped }.into()
+        }
+        other => other,
+    }
 }
 
 /// The process, from a file or from flags on top of the container's own.
