@@ -12,10 +12,12 @@ struct Tool {
     present: fn() -> bool,
 }
 
-const FOR_TESTS: [Tool; 2] = [
+const FOR_TESTS: [Tool; 3] = [
     Tool { package: "busybox-static", present: || bundle::static_busybox().is_ok() },
     // The reference that some tests compare /proc with.
     Tool { package: "runc", present: || host::on_path("runc").is_some() },
+    // What seccomp filters are compared with (.ci/run).
+    Tool { package: "libseccomp-dev", present: || Path::new("/usr/include/seccomp.h").exists() },
 ];
 
 const FOR_ENGINES: [Tool; 3] = [
