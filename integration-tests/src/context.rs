@@ -240,7 +240,7 @@ impl Ctx {
         let groups = cgroup::find(id);
         ensure!(groups.is_empty(), "cgroups left behind: {groups:?}");
         let gone = self.wait_for(Duration::from_secs(2), || {
-            while crate::sys::reap(-1).is_some() {}
+            crate::process::reap_orphans();
             leaks::descendants(std::process::id() as i32).is_empty()
         });
         ensure!(gone, "a process is left behind");

@@ -75,7 +75,7 @@ pub fn reap_descendants() -> Vec<String> {
     let me = std::process::id() as i32;
     let end = Instant::now() + Duration::from_secs(2);
     loop {
-        while sys::reap(-1).is_some() {}
+        crate::process::reap_orphans();
         let alive = descendants(me);
         if alive.is_empty() {
             return Vec::new();
@@ -83,7 +83,7 @@ pub fn reap_descendants() -> Vec<String> {
         if Instant::now() > end {
             let described = alive.iter().map(|pid| describe(*pid)).collect();
             kill_all(&alive);
-            while sys::reap(-1).is_some() {}
+            crate::process::reap_orphans();
             return described;
         }
         std::thread::sleep(Duration::from_millis(10));

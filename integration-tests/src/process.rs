@@ -5,17 +5,36 @@
 
 use crate::failure::Failure;
 use crate::{ensure, sys};
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long a command may take.
 pub const LIMIT: Duration = Duration::from_secs(20);
 
 static SERIAL: AtomicU32 = AtomicU32::new(0);
+
+/// Commands that somebody still holds: [`reap_orphans`] leaves them alone.
+static RUNNING: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
+
+fn running() -> MutexGuard<'static, BTreeSet<i32>> {
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Reaps children of this process that have ended, except commands that are still to be waited for: what
+/// containers and runtimes left to their subreaper.
+pub fn reap_orphans() {
+    for pid in crate::leaks::descendants(std::process::id() as i32) {
+        if !running().contains(&pid) {
+            sys::reap(pid);
+        }
+    }
+}
 
 /// A command that is being put together.
 pub struct Cmd {
@@ -122,6 +141,7 @@ impl Cmd {
         }
         let child =
             self.command.spawn().map_err(|e| Failure::new(format!("cannot execute {}: {e}", self.shown)))?;
+        running().insert(child.id() as i32);
         Ok(Running { child, shown: self.shown, out, err, limit: self.limit })
     }
 
@@ -185,13 +205,11 @@ impl Running {
     /// As for [`finish`](Self::finish).
     #[track_caller]
     pub fn finish_reaping(self) -> Result<Out, Failure> {
-        let (me, own) = (std::process::id() as i32, self.pid());
+        let own = self.pid();
         let end = Instant::now() + self.limit;
         let ended = || fs::read_to_string(format!("/proc/{own}/stat")).is_ok_and(|s| s.contains(") Z "));
         while !ended() && Instant::now() < end {
-            for pid in crate::leaks::descendants(me).into_iter().filter(|p| *p != own) {
-                sys::reap(pid);
-            }
+            reap_orphans();
             std::thread::sleep(Duration::from_millis(2));
         }
         self.finish()
@@ -209,8 +227,14 @@ impl Running {
             let text = format!("`{}` did not end in {:?}; stderr: {}", self.shown, self.limit, err.trim());
             return Err(Failure::new(text));
         };
-        let lossy = |p| fs::read(p).map(|b| String::from_utf8_lossy(&b).into_owned());
-        Ok(Out { status, stdout: lossy(&self.out)?, stderr: lossy(&self.err)?, shown: self.shown })
+        let lossy = |p: &PathBuf| fs::read(p).map(|b| String::from_utf8_lossy(&b).into_owned());
+        Ok(Out { status, stdout: lossy(&self.out)?, stderr: lossy(&self.err)?, shown: self.shown.clone() })
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        running().remove(&self.pid());
     }
 }
 

@@ -123,7 +123,7 @@ fn v2_kill_all(ctx: &Ctx) -> Verdict {
     c.cmd(&["kill", "--all"]).arg("KILL").ok()?;
     let dir = c.cgroup("")?;
     let empty = ctx.wait_for(std::time::Duration::from_secs(5), || {
-        while crate::sys::reap(-1).is_some() {}
+        crate::process::reap_orphans();
         fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default().is_empty()
     });
     ensure!(empty, "processes are left");

@@ -2,7 +2,7 @@
 
 use crate::failure::Verdict;
 use crate::registry::Case;
-use crate::{Container, Ctx, Failure, cgroup, ensure, leaks, sys};
+use crate::{Container, Ctx, Failure, cgroup, ensure, leaks};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 pub fn cases() -> Vec<Case> {
@@ -71,7 +71,7 @@ fn interrupted(ctx: &Ctx, b: &crate::Bundle, c: &Container, after: Duration) -> 
 fn gone(ctx: &Ctx, id: &str) -> Verdict {
     let me = std::process::id() as i32;
     let dead = ctx.wait_for(Duration::from_secs(3), || {
-        while sys::reap(-1).is_some() {}
+        crate::process::reap_orphans();
         leaks::descendants(me).is_empty()
     });
     ensure!(dead, "processes are left: {:?}", leaks::descendants(me));
