@@ -49,8 +49,9 @@
 //! | a value that needs more than 32 bits, on a 32-bit architecture | drops the high bits | compares the number: `EQ` is never true, `LT` always |
 //! | x32 | compares low halves only | compares 64 bits: the kernel uses whole registers |
 //! | several conditional rules with different actions hold for one call | an order of its own, or an error | the first in the profile |
-//! | `ioctl`-like rules with conditions, on calls that i386, s390, ppc and mips also reach through `socketcall` or `ipc`: the arguments are then in memory | drops the condition on the first argument, compares pointers for the others | permitting rules do not apply; all others apply without their conditions |
+//! | rules with conditions on calls that i386, s390, ppc and mips can also make through `socketcall` or `ipc`, where the arguments are in memory | drops the condition on the first argument, compares pointers for the others | permitting rules do not apply to that way; all others apply without their conditions |
 //! | `ipc` with a version in the upper half of the call number | not recognised | recognised |
+//! | ENOSYS on ARM, if the profile names one of ARM's private calls (`cacheflush`, `set_tls`) | never, as these have the greatest numbers (runc) | above the greatest of the other numbers |
 //! | nr 2³¹ and above with x86_64 alone | ENOSYS by runc's stub | kills the thread, as x32 numbers do |
 
 mod action;
