@@ -2,7 +2,7 @@
 
 use crate::failure::Verdict;
 use crate::registry::Case;
-use crate::{Bundle, Container, Ctx, Failure, ensure, ensure_eq};
+use crate::{Bundle, Container, Ctx, Failure, ensure, ensure_eq, sys};
 use serde_json::json;
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -15,6 +15,7 @@ pub fn cases() -> Vec<Case> {
         Case::new("attack/hook-starts-its-container", &["LIF-13"], hook_starts).practice(),
         Case::new("attack/pause-while-run-waits", &["OPS-13"], pause_while_run_waits).practice(),
         Case::new("attack/preserve-fds-too-many", &["LNX-01"], preserve_too_many).practice(),
+        Case::new("attack/config-is-fifo", &["OPS-01"], config_is_fifo).practice(),
     ]
 }
 
@@ -108,5 +109,13 @@ fn preserve_too_many(ctx: &Ctx) -> Verdict {
         let out = ctx.rt(["run", "--preserve-fds", count, "-b"]).arg(&b.dir).arg(&c.id).run()?;
         ensure!(!out.stderr.contains("panicked") && out.code() <= 1, "{count}: {}", out.stderr);
     }
+    Ok(())
+}
+
+fn config_is_fifo(ctx: &Ctx) -> Verdict {
+    let b = ctx.bundle()?;
+    sys::mkfifo(&b.dir.join("config.json"), 0o644)?;
+    let out = ctx.rt(["run", "-b"]).arg(&b.dir).arg(ctx.id()).limit(Duration::from_secs(5)).run()?;
+    ensure_eq!(out.code(), 1, "exit code");
     Ok(())
 }

@@ -4,8 +4,8 @@ use core::ffi::CStr;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
-    AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid, chmodat, chownat, fstat, major, makedev, minor, mknodat,
-    openat, statat, symlinkat,
+    AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid, chownat, fstat, major, makedev, minor, mknodat, openat,
+    statat, symlinkat,
 };
 use rustix::io::Errno;
 
@@ -54,8 +54,7 @@ fn make_device(dir: BorrowedFd<'_>, device: &DeviceNode<'_>) -> Result {
     if device.uid != 0 || device.gid != 0 {
         let (uid, gid) = (Uid::from_raw(device.uid), Gid::from_raw(device.gid));
         chownat(dir, device.name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW).at(Step::Chown)?;
-        // A change of owner may clear bits of the mode.
-        chmodat(dir, device.name, mode, AtFlags::empty()).at(Step::Chmod)?;
+        // No chmod after it: only setuid and setgid are lost, which mean nothing here, and it would follow a link.
     }
     Ok(())
 }

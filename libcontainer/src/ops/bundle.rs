@@ -1,6 +1,8 @@
 //! A bundle on disk → a configuration that was parsed.
 
 use std::fs;
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::config::Config;
@@ -22,11 +24,28 @@ impl Bundle {
     pub fn open(dir: &Path, config: Option<&Path>) -> Result<Bundle> {
         let dir = fs::canonicalize(dir).map_err(PathError::doing("open bundle", dir))?;
         let path = config.map_or_else(|| dir.join("config.json"), Path::to_path_buf);
-        let bytes = fs::read(&path).map_err(PathError::doing("open", &path))?;
+        // A file that was named may well be a pipe.
+        let bytes = if config.is_some() { fs::read(&path) } else { read_config(&path) };
+        let bytes = bytes.map_err(PathError::doing("open", &path))?;
         let config = Config::from_slice(&bytes)?;
         let rootfs = find_rootfs(&dir, &config)?;
         Ok(Bundle { dir, rootfs, bytes, config })
     }
+}
+
+/// Without waiting for whoever might write into a FIFO of that name.
+fn read_config(path: &Path) -> io::Result<Vec<u8>> {
+    let mut file = fs::File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    let kind = file.metadata()?;
+    if kind.is_dir() {
+        return Err(io::Error::from_raw_os_error(libc::EISDIR));
+    }
+    if !kind.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(kind.len()).unwrap_or(0).saturating_add(1));
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 fn find_rootfs(dir: &Path, config: &Config) -> Result<PathBuf> {
