@@ -1,6 +1,6 @@
 //! `list`: every container of a state root.
 
-use super::state::report;
+use super::state::{Owners, report};
 use super::{StateReport, load};
 use crate::error::{Error, Result};
 use crate::state::{ContainerId, StateError, Store};
@@ -13,8 +13,9 @@ use crate::state::{ContainerId, StateError, Store};
 /// If the state root cannot be read.
 pub fn list(store: &Store) -> Result<Vec<StateReport>> {
     let mut reports = Vec::new();
+    let owners = Owners::default();
     for id in store.ids()? {
-        match one(store, &id) {
+        match one(store, &id, &owners) {
             Ok(report) => reports.push(report),
             // Deleted since the directory was read.
             Err(Error::State(StateError::NotFound { .. })) => {}
@@ -33,7 +34,7 @@ pub fn ids(store: &Store) -> Result<Vec<String>> {
     Ok(store.ids()?.iter().map(|id| id.as_str().to_owned()).collect())
 }
 
-fn one(store: &Store, id: &ContainerId) -> Result<StateReport> {
+fn one(store: &Store, id: &ContainerId, owners: &Owners) -> Result<StateReport> {
     let (entry, state) = load(store, id.as_str())?;
-    report(&entry, state)
+    report(&entry, state, owners)
 }

@@ -1,5 +1,6 @@
 //! `state`: what a container is and does (runtime-spec `runtime.md#query-state`).
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
@@ -42,10 +43,10 @@ pub struct StateReport {
 /// If there is no such container or its state cannot be read.
 pub fn state(store: &Store, id: &str) -> Result<StateReport> {
     let (entry, state) = load(store, id)?;
-    report(&entry, state)
+    report(&entry, state, &Owners::default())
 }
 
-pub(super) fn report(entry: &Entry, state: State) -> Result<StateReport> {
+pub(super) fn report(entry: &Entry, state: State, owners: &Owners) -> Result<StateReport> {
     let status = lifecycle::status(&state, entry)?;
     let pid = if status == Status::Stopped { 0 } else { state.pid.unwrap_or(0) };
     Ok(StateReport {
@@ -57,14 +58,22 @@ pub(super) fn report(entry: &Entry, state: State) -> Result<StateReport> {
         rootfs: state.rootfs,
         created: state.created,
         annotations: state.annotations,
-        owner: owner_name(state.owner),
+        owner: owners.name(state.owner),
     })
 }
 
-/// The name of a user as the machine's passwd(5) knows it. A static binary has no NSS to ask further.
-fn owner_name(uid: u32) -> String {
-    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
-    name_in(&passwd, uid).map_or_else(|| format!("#{uid}"), str::to_owned)
+/// The names of users as the machine's passwd(5) knows them, read once for any number of containers. A static binary
+/// has no NSS to ask further.
+#[derive(Debug, Default)]
+pub(super) struct Owners {
+    passwd: OnceCell<String>,
+}
+
+impl Owners {
+    fn name(&self, uid: u32) -> String {
+        let passwd = self.passwd.get_or_init(|| fs::read_to_string("/etc/passwd").unwrap_or_default());
+        name_in(passwd, uid).map_or_else(|| format!("#{uid}"), str::to_owned)
+    }
 }
 
 fn name_in(passwd: &str, uid: u32) -> Option<&str> {
@@ -86,7 +95,7 @@ mod tests {
         assert_eq!(name_in(passwd, 0), Some("root"));
         assert_eq!(name_in(passwd, 1000), Some("ann"));
         assert_eq!(name_in(passwd, 7), None);
-        assert_eq!(owner_name(u32::MAX - 7), format!("#{}", u32::MAX - 7));
+        assert_eq!(Owners::default().name(u32::MAX - 7), format!("#{}", u32::MAX - 7));
     }
 
     #[test]
