@@ -98,3 +98,32 @@ fn count(fd: BorrowedFd<'_>) -> io::Result<u64> {
     let text = String::from_utf8_lossy(&buffer[..length]);
     Ok(keyed(&text, "oom_kill").unwrap_or(0))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::{Seek, Write};
+
+    use super::*;
+
+    #[test]
+    fn only_new_kills_count() {
+        let fd = rustix::fs::memfd_create("memory.events", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
+        let mut file = File::from(fd.try_clone().unwrap());
+        let mut set = |text: &str| {
+            file.set_len(0).unwrap();
+            file.rewind().unwrap();
+            file.write_all(text.as_bytes()).unwrap();
+        };
+        let mut watch = OomWatch { source: Source::Counter { fd, kills: 2 } };
+        for (text, expected) in [
+            ("low 0\noom 5\noom_kill 2\noom_group_kill 9\n", false),
+            ("low 0\noom 9\noom_kill 3\noom_group_kill 9\n", true),
+            ("low 7\noom 9\noom_kill 3\noom_group_kill 9\n", false),
+            ("low 7\noom 9\noom_kill 8\noom_group_kill 9\n", true),
+        ] {
+            set(text);
+            assert_eq!(watch.has_happened(), expected, "{text}");
+        }
+    }
+}
