@@ -1,4 +1,4 @@
-//! The end of standard input, told to a program that reads a terminal.
+//! The end of standard input, told to a program that reads a terminal (docs/adr/0020-foreground-terminals.md).
 //!
 //! A terminal has no end of file; it has a key for it. `echo ls | corten run` would leave the shell inside waiting for
 //! ever, so the key is pressed for as long as somebody reads: whenever all input has been read, once more.

@@ -90,3 +90,49 @@ impl AsFd for Port {
 pub(super) fn is_transient(e: Errno) -> bool {
     matches!(e, Errno::AGAIN | Errno::INTR)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use rustix::fs::{OFlags, fcntl_getfl};
+    use rustix::io::Errno;
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+    use rustix::pipe::pipe;
+
+    use super::{Kind, PIPE_BUF, Port};
+
+    fn fill(port: &Port) -> Errno {
+        loop {
+            if let Err(e) = port.write(&[0; 10_000]) {
+                return e;
+            }
+        }
+    }
+
+    #[test]
+    fn writing_to_a_full_pipe_does_not_block_and_leaves_the_callers_descriptor_alone() {
+        let (_reader, writer) = pipe().unwrap();
+        let port = Port::output(writer.as_fd()).unwrap();
+        assert!(!port.has_to_be_polled());
+        assert_eq!(fill(&port), Errno::AGAIN);
+        assert!(!fcntl_getfl(&writer).unwrap().contains(OFlags::NONBLOCK));
+    }
+
+    #[test]
+    fn writing_to_a_full_socket_does_not_block() {
+        let flags = SocketFlags::CLOEXEC;
+        let (_reader, writer) = socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None).unwrap();
+        let port = Port::output(writer.as_fd()).unwrap();
+        assert_eq!(fill(&port), Errno::AGAIN);
+        assert!(!fcntl_getfl(&writer).unwrap().contains(OFlags::NONBLOCK));
+    }
+
+    #[test]
+    fn what_cannot_be_opened_again_gets_no_more_than_a_ready_pipe_takes() {
+        let (_reader, writer) = pipe().unwrap();
+        let port = Port { fd: writer, kind: Kind::Polled };
+        assert!(port.has_to_be_polled());
+        assert_eq!(port.write(&[0; 10_000]), Ok(PIPE_BUF));
+    }
+}

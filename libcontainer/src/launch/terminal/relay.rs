@@ -249,7 +249,7 @@ impl Relay {
             Err(e) if is_transient(e) => {}
             Err(e) => {
                 if !matches!(e, Errno::PIPE | Errno::IO) {
-                    log::warn!("write to standard output: {}", Strerror(&e.into()));
+                    log::error!("write to standard output: {}", Strerror(&e.into()));
                 }
                 self.hang_up();
             }
