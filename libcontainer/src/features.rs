@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::config::NamespaceKind;
 use crate::plan::mount_options;
 use crate::seccomp::Arch;
-use crate::validate::{capabilities, is_supported_mount_option};
+use crate::validate::{capabilities, is_supported_mount_option, words};
 
 /// The features document of version 1.3 of the specification. An absent member means "unknown", not "no".
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -51,6 +51,17 @@ pub struct LinuxFeatures {
     pub mount_extensions: MountExtensions,
     /// Moving network devices.
     pub net_devices: Enabled,
+    /// NUMA memory policies.
+    pub memory_policy: MemoryPolicyFeatures,
+}
+
+/// `linux.memoryPolicy` of the features document.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct MemoryPolicyFeatures {
+    /// Modes that are understood.
+    pub modes: Vec<&'static str>,
+    /// Flags that are understood.
+    pub flags: Vec<&'static str>,
 }
 
 /// Whether a feature is there.
@@ -134,6 +145,10 @@ fn linux() -> LinuxFeatures {
         intel_rdt: Enabled { enabled: false },
         mount_extensions: MountExtensions { idmap: Enabled { enabled: false } },
         net_devices: Enabled { enabled: false },
+        memory_policy: MemoryPolicyFeatures {
+            modes: words::MEMORY_MODES.iter().map(|(word, _)| *word).collect(),
+            flags: words::MEMORY_FLAGS.iter().map(|(word, _)| *word).collect(),
+        },
     }
 }
 
@@ -252,6 +267,13 @@ mod tests {
             let namespace = json!([{ "type": kind, "path": "/proc/1/ns/x" }]);
             let config = with("/linux/namespaces", namespace);
             assert_eq!(config.linux.unwrap().namespaces[0].kind.name(), kind);
+        }
+        for mode in features.linux.memory_policy.modes {
+            let nodes = if matches!(mode, "MPOL_DEFAULT" | "MPOL_LOCAL") { "" } else { "0" };
+            accepted("/linux/memoryPolicy", json!({ "mode": mode, "nodes": nodes }));
+        }
+        for flag in features.linux.memory_policy.flags {
+            accepted("/linux/memoryPolicy", json!({ "mode": "MPOL_BIND", "nodes": "0", "flags": [flag] }));
         }
         for capability in features.linux.capabilities {
             accepted("/process/capabilities", json!({ "bounding": [capability] }));

@@ -68,6 +68,7 @@ pub const GROUPS: &[(&[&str], &str)] = &[
             "exec/cap-never-inheritable",
             "exec/inherits-config",
             "exec/rlimits",
+            "scheduling/exec-has-the-container's",
         ],
         "exec starts from defaults of its own and not from the container's process",
     ),
@@ -243,7 +244,16 @@ pub const GROUPS: &[(&[&str], &str)] = &[
     (&["seccomp/numbers-above-profile-are-enosys"], "has no ENOSYS for calls newer than the profile"),
     (&["seccomp/listener-unused-is-ignored"], "connects to the listener although no rule notifies"),
     (&["contract/help-of-every-verb"], "has no verb `help`"),
-    (&["optional/memory-policy", "optional/exec-affinity"], "older than this member, ignores it"),
+    (
+        &[
+            "optional/memory-policy",
+            "scheduling/memory-policy-of-exec",
+            "scheduling/exec-affinity-lists",
+            "scheduling/exec-affinity-of-a-process-file",
+            "optional/exec-affinity",
+        ],
+        "older than this member, ignores it",
+    ),
     (&["optional/harmless-zeroes"], "refuses an empty `network` on cgroup v2"),
     (&["features/mount-options-are-accepted"], "announces r*atime options that it passes on incompletely"),
     (

@@ -25,6 +25,7 @@ mod optional;
 mod parity;
 mod process;
 mod rootless;
+mod scheduling;
 mod seccomp;
 mod state;
 mod stress;
@@ -47,6 +48,7 @@ pub fn all() -> Vec<Case> {
         hooks::cases(),
         hot_mounts::cases(),
         exec::cases(),
+        scheduling::cases(),
         seccomp::cases(),
         cgroups::cases(),
         update::cases(),

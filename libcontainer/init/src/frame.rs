@@ -185,6 +185,16 @@ numbered! {
         Setdomainname = "setdomainname",
         /// prlimit(2)
         Prlimit = "setrlimit",
+        /// sched_setattr(2)
+        Scheduler = "sched_setattr",
+        /// ioprio_set(2)
+        IoPriority = "ioprio_set",
+        /// personality(2)
+        Personality = "personality",
+        /// set_mempolicy(2)
+        MemoryPolicy = "set_mempolicy",
+        /// sched_setaffinity(2)
+        CpuAffinity = "sched_setaffinity",
         /// setgroups(2)
         Setgroups = "setgroups",
         /// setresgid(2)

@@ -151,6 +151,21 @@ pub enum Op<'a> {
         /// Ceiling.
         hard: u64,
     },
+    /// How the kernel divides processor time (sched_setattr(2)).
+    Scheduler(&'a sys::SchedAttr),
+    /// `IOPRIO_PRIO_VALUE`, for ioprio_set(2).
+    IoPriority(u32),
+    /// Execution domain (personality(2)).
+    Personality(u32),
+    /// From which NUMA nodes memory comes (set_mempolicy(2)).
+    MemoryPolicy {
+        /// `MPOL_*` with its `MPOL_F_*`.
+        mode: u32,
+        /// One bit for each node.
+        nodes: &'a [u64],
+    },
+    /// On which processors the program may run, one bit for each (sched_setaffinity(2)).
+    CpuAffinity(&'a [u64]),
     /// Make the working directory when it is missing.
     MakeCwd {
         /// In the root, without leading slash.

@@ -460,3 +460,73 @@ pub fn send_descriptor(socket: BorrowedFd<'_>, message: &[u8], fd: BorrowedFd<'_
     let done = unsafe { syscall!(Sysno::sendmsg, socket.as_raw_fd(), &raw const header, MSG_NOSIGNAL) };
     done.map(|_| ()).map_err(errno)
 }
+
+/// `struct sched_attr` of sched_setattr(2), with utilization clamps (Linux 5.3).
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SchedAttr {
+    /// Bytes of this structure.
+    pub size: u32,
+    /// `SCHED_*`
+    pub policy: u32,
+    /// `SCHED_FLAG_*`
+    pub flags: u64,
+    /// Of `SCHED_OTHER` and `SCHED_BATCH`.
+    pub nice: i32,
+    /// Of `SCHED_FIFO` and `SCHED_RR`.
+    pub priority: u32,
+    /// Nanoseconds, of `SCHED_DEADLINE`.
+    pub runtime: u64,
+    /// Nanoseconds, of `SCHED_DEADLINE`.
+    pub deadline: u64,
+    /// Nanoseconds, of `SCHED_DEADLINE`.
+    pub period: u64,
+    /// Lower clamp, 0 to 1024.
+    pub util_min: u32,
+    /// Upper clamp, 0 to 1024.
+    pub util_max: u32,
+}
+
+/// sched_setattr(2) of a process; 0 is this one.
+pub fn sched_setattr(pid: i32, attr: &SchedAttr) -> Result<()> {
+    #[allow(clippy::cast_possible_truncation)]
+    let attr = SchedAttr { size: size_of::<SchedAttr>() as u32, ..*attr };
+    // SAFETY: the structure outlives the call, and has the size that it says.
+    unsafe { syscall!(Sysno::sched_setattr, pid, &raw const attr, 0usize) }.map(|_| ()).map_err(errno)
+}
+
+/// ioprio_set(2) of one process; 0 is this one.
+pub fn ioprio_set(pid: i32, value: u32) -> Result<()> {
+    const IOPRIO_WHO_PROCESS: u32 = 1;
+    // SAFETY: numbers only.
+    unsafe { syscall!(Sysno::ioprio_set, IOPRIO_WHO_PROCESS, pid, value) }.map(|_| ()).map_err(errno)
+}
+
+/// personality(2).
+pub fn personality(domain: u32) -> Result<()> {
+    // SAFETY: a number only; no flag that would change the layout of this process's memory is defined by the plan.
+    unsafe { syscall!(Sysno::personality, domain) }.map(|_| ()).map_err(errno)
+}
+
+/// set_mempolicy(2), one bit for each node.
+pub fn set_mempolicy(mode: u32, nodes: &[u64]) -> Result<()> {
+    // The kernel takes one bit less than it is told.
+    let bits = if nodes.is_empty() { 0 } else { nodes.len() * 64 + 1 };
+    let mask = if nodes.is_empty() { core::ptr::null() } else { nodes.as_ptr() };
+    // SAFETY: the kernel reads `bits - 1` bits, which are those of the slice.
+    unsafe { syscall!(Sysno::set_mempolicy, mode, mask, bits) }.map(|_| ()).map_err(errno)
+}
+
+/// sched_setaffinity(2) of this thread, one bit for each processor.
+pub fn sched_setaffinity(mask: &[u64]) -> Result<()> {
+    // SAFETY: the kernel reads the bytes of the slice.
+    let done = unsafe { syscall!(Sysno::sched_setaffinity, 0usize, size_of_val(mask), mask.as_ptr()) };
+    done.map(|_| ()).map_err(errno)
+}
+
+/// sched_getaffinity(2) of this thread into `mask`, which has to have a bit for each processor that the kernel could have.
+pub fn sched_getaffinity(mask: &mut [u64]) -> Result<()> {
+    // SAFETY: the kernel writes at most the bytes of the slice.
+    let done = unsafe { syscall!(Sysno::sched_getaffinity, 0usize, size_of_val(mask), mask.as_mut_ptr()) };
+    done.map(|_| ()).map_err(errno)
+}

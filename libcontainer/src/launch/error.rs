@@ -201,6 +201,16 @@ impl InitFailure {
             Step::Seccomp if self.source.raw_os_error() == Some(libc::EACCES) => {
                 " (set process.noNewPrivileges, or run as root)"
             }
+            Step::Scheduler if refused => {
+                " (this policy needs CAP_SYS_NICE, and with version 1 cgroups real time in linux.resources.cpu)"
+            }
+            Step::IoPriority if refused => " (the class of real time needs CAP_SYS_NICE)",
+            Step::MemoryPolicy if self.source.raw_os_error() == Some(libc::EINVAL) => {
+                " (the flags do not go with the mode, or there are no such nodes in the cgroup's cpuset)"
+            }
+            Step::CpuAffinity if self.source.raw_os_error() == Some(libc::EINVAL) => {
+                " (none of these processors is in the cgroup's cpuset)"
+            }
             Step::Prlimit if refused => " (raising a limit needs CAP_SYS_RESOURCE)",
             _ => "",
         }

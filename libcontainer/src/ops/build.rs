@@ -11,6 +11,7 @@ use super::bundle::Bundle;
 use super::console::{Console, adopt_size};
 use super::options::{CreateOptions, listen_env};
 use super::report::{hook_state, pid_inside};
+use super::scheduling::set_priorities;
 use crate::cgroup::{Cgroup, DevicePolicy, Write, lower};
 use crate::config::{Config, Hooks, NamespaceKind, Process};
 use crate::error::{ConfigError, Error, FieldPath, PathError, Problem, Result};
@@ -262,6 +263,8 @@ impl Work<'_> {
         }
         site.session = Some(self.spawn(site, console)?);
         self.configure(site, limits)?;
+        let process = self.valid.config.process.as_ref();
+        set_priorities(site.session()?.pid, process, &self.valid.namespaces, self.host)?;
         self.converse(site, state)?;
         record_process(site, state, false)
     }

@@ -7,6 +7,7 @@ use super::build::{compile_filter, explain_oom, write_oom_score};
 use super::console::{Console, adopt_size};
 use super::load;
 use super::options::{ExecFlags, ExecOptions, ExecProcess, listen_env};
+use super::scheduling::{OnCpus, set_priorities};
 use crate::cgroup::Cgroup;
 use crate::config::{Config, Process, User};
 use crate::error::{ConfigError, Error, FieldPath, PathError, Problem, Result, SyscallError};
@@ -77,7 +78,13 @@ fn wanted_process(config: &Config, wanted: &ExecProcess) -> Result<Process> {
     match wanted {
         ExecProcess::File(path) => {
             let bytes = fs::read(path).map_err(PathError::doing("--process: open", path))?;
-            Ok(crate::config::from_slice(&bytes)?)
+            let mut process: Process = crate::config::from_slice(&bytes)?;
+            if process.exec_cpu_affinity.is_none() {
+                // In `config.json` the member is for the processes that will join, whatever they are.
+                let container = config.process.as_ref();
+                process.exec_cpu_affinity = container.and_then(|p| p.exec_cpu_affinity.clone());
+            }
+            Ok(process)
         }
         ExecProcess::Flags(flags) => changed(config, flags),
     }
@@ -148,6 +155,7 @@ fn join(state: &State, config: &Config, options: &ExecOptions) -> Result<Joined>
     let arena = Arena::new();
     let request = JoinRequest {
         namespaces: &valid.namespaces,
+        linux: config.linux.as_ref(),
         process: &process,
         path: None,
         id: &state.id,
@@ -165,7 +173,13 @@ fn join(state: &State, config: &Config, options: &ExecOptions) -> Result<Joined>
     let sources = Sources { cgroups, console: console.theirs, container, ..Sources::default() };
     let prepared = prepare(&compiled.demands, sources)?;
     let program = process.process.args.first().cloned().unwrap_or_default();
+    let initially = OnCpus::initially(process.process)?;
     let session = Session::spawn(compiled, prepared, &cgroup, passed, program)?;
+    drop(initially);
+    if let Err(error) = set_priorities(session.pid, Some(process.process), &valid.namespaces, &host) {
+        session.kill();
+        return Err(error);
+    }
     Ok((session, cgroup, console.ours))
 }
 

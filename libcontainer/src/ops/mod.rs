@@ -17,6 +17,7 @@ mod pause;
 mod ps;
 mod report;
 mod run;
+mod scheduling;
 mod signal;
 mod start;
 mod start_hooks;

@@ -82,6 +82,7 @@ fn launch(
     let cgroups = cgroup.join_fds(true)?;
     let arena = Arena::new();
     let request = JoinRequest {
+        linux: None,
         namespaces: &valid.namespaces,
         process: &process,
         path: Some(&hook.path),

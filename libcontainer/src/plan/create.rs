@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use corten_init::{Attrs, EnterRoot, Guard, Join, MountOp, Op, Phase, Source, Usher};
 
 use super::runnable::{Runnable, apparmor, push_console, push_program, push_rlimits};
+use super::scheduling::{By, push_scheduling};
 use super::stages::{Stages, clone_flag, stages};
 use super::{
     Arena, Builder, Circumstances, Compiled, Demand, MS_PRIVATE, MS_REC, MS_SHARED, Origin, Request, clean,
@@ -202,6 +203,9 @@ fn finish_process(b: &mut Builder<'_>, r: &Request<'_>, runnable: &Runnable<'_>)
     if !(new_user && r.host.euid == 0) {
         push_rlimits(b, runnable.rlimits);
     }
+    let by =
+        if r.valid.namespaces.has(NamespaceKind::User) && r.host.euid == 0 { By::Parent } else { By::Child };
+    push_scheduling(b, runnable.process, r.valid.config.linux.as_ref(), by);
     let gate = if r.gate { Some(b.demand(Demand::Gate)) } else { None };
     let how = Circumstances {
         keep_groups: r.host.euid != 0,

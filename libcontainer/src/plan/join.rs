@@ -3,8 +3,9 @@
 use corten_init::{Join, Op, Usher};
 
 use super::runnable::{Runnable, apparmor, push_console, push_program, push_rlimits};
+use super::scheduling::{By, push_affinity, push_settings};
 use super::{Arena, Builder, Circumstances, Compiled, Demand, clone_flag};
-use crate::config::NamespaceKind;
+use crate::config::{Linux, NamespaceKind};
 use crate::host::HostFacts;
 use crate::seccomp::Filter;
 use crate::validate::{Namespaces, ValidProcess};
@@ -14,6 +15,8 @@ use crate::validate::{Namespaces, ValidProcess};
 pub struct JoinRequest<'r> {
     /// The container's namespaces.
     pub namespaces: &'r Namespaces<'r>,
+    /// What the configuration of the container has for all of its processes.
+    pub linux: Option<&'r Linux>,
     /// The process that joins.
     pub process: &'r ValidProcess<'r>,
     /// The program's path, where it is not looked up by `args[0]` (hooks).
@@ -73,6 +76,9 @@ fn join_process(b: &mut Builder<'_>, r: &JoinRequest<'_>) {
         apparmor(b, profile);
     }
     push_rlimits(b, &r.process.rlimits);
+    let by = if r.namespaces.has(NamespaceKind::User) && r.host.euid == 0 { By::Parent } else { By::Child };
+    push_settings(b, process, r.linux, by);
+    push_affinity(b, process);
     let how = Circumstances {
         keep_groups: r.host.euid != 0,
         keep_admin: r.filter.is_some() && !process.no_new_privileges,

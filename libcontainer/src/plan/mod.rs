@@ -13,6 +13,7 @@ mod mounts;
 mod origin;
 mod process;
 mod runnable;
+mod scheduling;
 mod stages;
 mod sys;
 
@@ -29,6 +30,7 @@ pub use join::{JoinRequest, compile_exec};
 pub use mounts::clean;
 pub use origin::Origin;
 pub use process::Circumstances;
+pub use scheduling::{bits, io_priority, sched_attr};
 pub use stages::{Stages, clone_flag, stages};
 
 use crate::config::NamespaceKind;

@@ -1,7 +1,7 @@
 //! `linux.memoryPolicy`, `personality` and `intelRdt` (config-linux.md).
 
 use super::at::At;
-use super::{Check, Context, text};
+use super::{Check, Context, text, words};
 use crate::config::{IntelRdt, MemoryPolicy};
 use crate::error::Problem;
 
@@ -11,7 +11,7 @@ const LINUX: At<'_> = At::top("linux");
 pub(super) fn personality(cx: &Context<'_>) -> Check {
     const AT: At<'_> = LINUX.field("personality");
     let Some(personality) = &cx.linux.personality else { return Ok(()) };
-    text::one_of(&personality.domain, &["LINUX", "LINUX32"], "LINUX or LINUX32", AT.field("domain"))?;
+    text::word_of(&personality.domain, words::DOMAINS, "LINUX or LINUX32", AT.field("domain"))?;
     match personality.flags.first() {
         Some(value) => {
             let expected = "none: the specification defines no flag";
@@ -28,24 +28,16 @@ pub(super) fn memory_policy(cx: &Context<'_>) -> Check {
 }
 
 fn mempolicy(policy: &MemoryPolicy, at: At<'_>) -> Check {
-    const MODES: [&str; 7] = [
-        "MPOL_DEFAULT",
-        "MPOL_PREFERRED",
-        "MPOL_BIND",
-        "MPOL_INTERLEAVE",
-        "MPOL_LOCAL",
-        "MPOL_PREFERRED_MANY",
-        "MPOL_WEIGHTED_INTERLEAVE",
-    ];
-    const FLAGS: [&str; 3] = ["MPOL_F_NUMA_BALANCING", "MPOL_F_RELATIVE_NODES", "MPOL_F_STATIC_NODES"];
-    text::one_of(&policy.mode, &MODES, "a mode such as MPOL_BIND", at.field("mode"))?;
+    /// `MAX_NUMNODES` at its highest.
+    const MOST_NODES: u32 = 1024;
+    text::word_of(&policy.mode, words::MEMORY_MODES, "a mode such as MPOL_BIND", at.field("mode"))?;
     let flags = at.field("flags");
     let mut listed = policy.flags.iter().enumerate();
     listed.try_for_each(|(i, flag)| {
-        text::one_of(flag, &FLAGS, "a flag such as MPOL_F_STATIC_NODES", flags.index(i))
+        text::word_of(flag, words::MEMORY_FLAGS, "a flag such as MPOL_F_STATIC_NODES", flags.index(i))
     })?;
     let nodes = policy.nodes.as_deref().unwrap_or_default();
-    text::number_list(nodes, text::NODE_LIST, at.field("nodes"))?;
+    text::number_list_below(MOST_NODES, nodes, text::NODE_LIST, at.field("nodes"))?;
     match (policy.mode.as_str(), nodes.trim().is_empty()) {
         ("MPOL_DEFAULT" | "MPOL_LOCAL", false) => {
             let with = at.field("mode").to_path();

@@ -18,8 +18,9 @@ mod rlimits;
 mod scheduling;
 mod seccomp;
 pub mod sysctl;
-mod text;
+pub(crate) mod text;
 mod unsupported;
+pub mod words;
 
 #[cfg(test)]
 mod tests;

@@ -1,9 +1,12 @@
 //! `process.scheduler`, `ioPriority` and `execCPUAffinity` (config.md#linux-process).
 
 use super::at::At;
-use super::{Check, text};
+use super::{Check, text, words};
 use crate::config::{ExecCpuAffinity, IoPriority, Process, Scheduler};
 use crate::error::Problem;
+
+/// `CONFIG_NR_CPUS` at its highest.
+const MOST_CPUS: u32 = 8192;
 
 /// All three.
 pub(super) fn scheduling(process: &Process, at: At<'_>) -> Check {
@@ -14,22 +17,13 @@ pub(super) fn scheduling(process: &Process, at: At<'_>) -> Check {
 
 /// What sched_setattr(2) takes: each policy has parameters of its own, and would ignore the others or fail without a word.
 fn scheduler(scheduler: &Scheduler, at: At<'_>) -> Check {
-    const POLICIES: [&str; 7] =
-        ["SCHED_OTHER", "SCHED_FIFO", "SCHED_RR", "SCHED_BATCH", "SCHED_ISO", "SCHED_IDLE", "SCHED_DEADLINE"];
-    const FLAGS: [&str; 7] = [
-        "SCHED_FLAG_RESET_ON_FORK",
-        "SCHED_FLAG_RECLAIM",
-        "SCHED_FLAG_DL_OVERRUN",
-        "SCHED_FLAG_KEEP_POLICY",
-        "SCHED_FLAG_KEEP_PARAMS",
-        "SCHED_FLAG_UTIL_CLAMP_MIN",
-        "SCHED_FLAG_UTIL_CLAMP_MAX",
-    ];
-    text::one_of(&scheduler.policy, &POLICIES, "a policy such as SCHED_OTHER", at.field("policy"))?;
+    let expected = "a policy such as SCHED_OTHER";
+    text::word_of(&scheduler.policy, words::SCHEDULING_POLICIES, expected, at.field("policy"))?;
     let flags = at.field("flags");
     let mut listed = scheduler.flags.iter().enumerate();
     listed.try_for_each(|(i, flag)| {
-        text::one_of(flag, &FLAGS, "a flag such as SCHED_FLAG_RESET_ON_FORK", flags.index(i))
+        let expected = "a flag such as SCHED_FLAG_RESET_ON_FORK";
+        text::word_of(flag, words::SCHEDULING_FLAGS, expected, flags.index(i))
     })?;
     text::in_range(scheduler.nice, -20..=19, "between -20 and 19", at.field("nice"))?;
     text::in_range(scheduler.priority, 0..=99, "between 0 and 99", at.field("priority"))?;
@@ -51,15 +45,14 @@ fn scheduler(scheduler: &Scheduler, at: At<'_>) -> Check {
 }
 
 fn io_priority(priority: &IoPriority, at: At<'_>) -> Check {
-    const CLASSES: [&str; 3] = ["IOPRIO_CLASS_RT", "IOPRIO_CLASS_BE", "IOPRIO_CLASS_IDLE"];
     let expected = "IOPRIO_CLASS_RT, IOPRIO_CLASS_BE or IOPRIO_CLASS_IDLE";
-    text::one_of(&priority.class, &CLASSES, expected, at.field("class"))?;
+    text::word_of(&priority.class, words::IO_CLASSES, expected, at.field("class"))?;
     text::in_range(priority.priority, 0..=7, "between 0 and 7", at.field("priority"))
 }
 
 fn affinity(affinity: &ExecCpuAffinity, at: At<'_>) -> Check {
     let list = |list: &Option<String>, at| {
-        list.as_deref().map_or(Ok(()), |list| text::number_list(list, text::CPU_LIST, at))
+        list.as_deref().map_or(Ok(()), |list| text::number_list_below(MOST_CPUS, list, text::CPU_LIST, at))
     };
     list(&affinity.initial, at.field("initial"))?;
     list(&affinity.after, at.field("final"))

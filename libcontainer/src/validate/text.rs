@@ -1,7 +1,10 @@
 //! Checks on single values that several sections share.
 
+use std::ops::RangeInclusive;
+
 use super::Check;
 use super::at::At;
+use super::words::{self, Words};
 use crate::error::Problem;
 
 /// Text that is handed to the kernel, where NUL would cut it short: `"/safe\0/../etc"` must not become `/safe`.
@@ -34,7 +37,7 @@ pub(super) fn absolute(path: &str, at: At<'_>) -> Check {
 /// A number in a closed range; `range` says the same in words.
 pub(super) fn in_range(
     value: impl Into<i128>,
-    allowed: std::ops::RangeInclusive<i128>,
+    allowed: RangeInclusive<i128>,
     range: &'static str,
     at: At<'_>,
 ) -> Check {
@@ -52,15 +55,41 @@ pub(super) fn one_of(value: &str, words: &[&str], expected: &'static str, at: At
 
 /// A list such as `0-3, 7` as cpuset(7) defines it; empty is a list of nothing.
 pub(super) fn number_list(list: &str, expected: &'static str, at: At<'_>) -> Check {
-    let number = |text: &str| text.parse::<u32>().ok().filter(|_| text.bytes().all(|b| b.is_ascii_digit()));
-    let range = |item: &str| match item.trim().split_once('-') {
-        None => number(item.trim()).is_some(),
-        Some((from, to)) => matches!((number(from), number(to)), (Some(from), Some(to)) if from <= to),
-    };
-    if list.trim().is_empty() || list.split(',').all(range) {
+    if ranges(list).is_some() {
         return Ok(());
     }
     Err(at.err(Problem::Malformed { value: list.to_owned(), expected }))
+}
+
+/// As [`number_list`], with numbers below `end` only.
+pub(super) fn number_list_below(end: u32, list: &str, expected: &'static str, at: At<'_>) -> Check {
+    number_list(list, expected, at)?;
+    match ranges(list).into_iter().flatten().find(|range| *range.end() >= end) {
+        Some(_) => Err(at.err(Problem::Malformed { value: list.to_owned(), expected })),
+        None => Ok(()),
+    }
+}
+
+/// The ranges of a list such as `0-3, 7`; none if it is not a list.
+pub(crate) fn ranges(list: &str) -> Option<Vec<RangeInclusive<u32>>> {
+    let number = |text: &str| text.parse::<u32>().ok().filter(|_| text.bytes().all(|b| b.is_ascii_digit()));
+    let range = |item: &str| {
+        let (from, to) = item.split_once('-').unwrap_or((item, item));
+        let (from, to) = (number(from)?, number(to)?);
+        (from <= to).then_some(from..=to)
+    };
+    if list.trim().is_empty() {
+        return Some(Vec::new());
+    }
+    list.split(',').map(|item| range(item.trim())).collect()
+}
+
+/// As [`one_of`], for the words of a table.
+pub(super) fn word_of(value: &str, words: Words, expected: &'static str, at: At<'_>) -> Check {
+    match words::number(words, value) {
+        Some(_) => Ok(()),
+        None => Err(at.err(Problem::Unknown { value: value.to_owned(), expected })),
+    }
 }
 
 /// The words for a list of CPUs.

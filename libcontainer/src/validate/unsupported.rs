@@ -21,20 +21,13 @@ pub(super) fn unsupported(cx: &Context<'_>) -> Check {
     refuse(!linux.time_offsets.is_empty(), LINUX.field("timeOffsets"), "clock offsets")?;
     refuse(!linux.net_devices.is_empty(), LINUX.field("netDevices"), "moving network devices")?;
     refuse(linux.intel_rdt.is_some(), LINUX.field("intelRdt"), "Intel resource director technology")?;
-    refuse(linux.memory_policy.is_some(), LINUX.field("memoryPolicy"), "NUMA memory policies")?;
-    refuse(linux.personality.is_some(), LINUX.field("personality"), "execution domains")?;
     refuse(has(linux.mount_label.as_ref()), LINUX.field("mountLabel"), "SELinux")?;
     seccomp_notify(cx)
 }
 
 /// Members of a process, also one of `exec`.
 pub(super) fn process(process: &Process, at: At<'_>) -> Check {
-    refuse(has(process.selinux_label.as_ref()), at.field("selinuxLabel"), "SELinux")?;
-    refuse(process.scheduler.is_some(), at.field("scheduler"), "scheduling policies")?;
-    refuse(process.io_priority.is_some(), at.field("ioPriority"), "I/O priorities")?;
-    let affinity = process.exec_cpu_affinity.as_ref();
-    let affinity = affinity.is_some_and(|a| has(a.initial.as_ref()) || has(a.after.as_ref()));
-    refuse(affinity, at.field("execCPUAffinity"), "CPU affinity of exec")
+    refuse(has(process.selinux_label.as_ref()), at.field("selinuxLabel"), "SELinux")
 }
 
 /// What a mount option would need that is not there.

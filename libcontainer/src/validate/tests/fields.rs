@@ -257,33 +257,8 @@ fn not_supported_yet() {
     let time = json!([{ "type": "time" }]);
     let unsupported = [
         ("/process/selinuxLabel", json!("l"), "process.selinuxLabel", "SELinux"),
-        (
-            "/process/scheduler",
-            json!({ "policy": "SCHED_BATCH" }),
-            "process.scheduler",
-            "scheduling policies",
-        ),
-        (
-            "/process/ioPriority",
-            json!({ "class": "IOPRIO_CLASS_BE" }),
-            "process.ioPriority",
-            "I/O priorities",
-        ),
-        (
-            "/process/execCPUAffinity",
-            json!({ "final": "0" }),
-            "process.execCPUAffinity",
-            "CPU affinity of exec",
-        ),
         ("/linux/netDevices", json!({ "eth0": {} }), "linux.netDevices", "moving network devices"),
         ("/linux/intelRdt", json!({}), "linux.intelRdt", "Intel resource director technology"),
-        (
-            "/linux/memoryPolicy",
-            json!({ "mode": "MPOL_LOCAL" }),
-            "linux.memoryPolicy",
-            "NUMA memory policies",
-        ),
-        ("/linux/personality", json!({ "domain": "LINUX32" }), "linux.personality", "execution domains"),
         ("/linux/mountLabel", json!("l"), "linux.mountLabel", "SELinux"),
         (
             "/linux",
