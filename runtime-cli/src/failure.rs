@@ -20,6 +20,9 @@ pub enum Failure {
     /// `exec` did not come so far as to start the program. Its own exit code keeps this apart from the program's.
     #[error(transparent)]
     Exec(libcontainer::Error),
+    /// `exec` was called in a way that makes no sense. runc has the same exit code for that.
+    #[error(transparent)]
+    ExecUsage(UsageError),
     /// Not a signal.
     #[error(transparent)]
     Signal(#[from] UnknownSignal),
@@ -98,6 +101,6 @@ pub enum Failure {
 impl Failure {
     /// The exit code. Everything is 1, as in runc, but a program that `exec` could not start.
     pub fn exit_code(&self) -> u8 {
-        if matches!(self, Failure::Exec(_)) { 255 } else { 1 }
+        if matches!(self, Failure::Exec(_) | Failure::ExecUsage(_)) { 255 } else { 1 }
     }
 }

@@ -119,11 +119,10 @@ fn a_slip_is_one_line_that_helps() {
     assert!(line(&["--cgroup-manager", "x", "list"]).contains(r#"invalid value "x" for --cgroup-manager"#));
     assert!(line(&["--rootless", "x", "list"]).contains(r#"invalid value "x" for --rootless"#));
     assert!(line(&["run", "--preserve-fds", "-1", "c"]).contains(r#"invalid value "-1" for --preserve-fds"#));
-    assert!(line(&["exec", "--user", "root", "c", "x"]).contains(r#"invalid value "root" for --user"#));
-    assert!(
-        line(&["exec", "-u", "4294967296", "c", "x"]).contains(r#"invalid value "4294967296" for --user"#)
-    );
-    assert!(line(&["exec", "c"]).contains("a command or --process is needed"));
+    let exec = |arguments: &[&str]| fails(&corten(&[&["exec"], arguments].concat()), 255).to_owned();
+    assert!(exec(&["--user", "root", "c", "x"]).contains(r#"invalid value "root" for --user"#));
+    assert!(exec(&["-u", "4294967296", "c", "x"]).contains(r#"invalid value "4294967296" for --user"#));
+    assert!(exec(&["c"]).contains("a command or --process is needed"));
     assert!(line(&["list", "-f", "yaml"]).contains("expected table or json"));
     for root in ["/", "//", "/."] {
         assert!(

@@ -6,6 +6,7 @@ mod attacks;
 mod capabilities;
 mod cgroups;
 mod cgroups_unified;
+mod compat;
 mod console;
 mod contract;
 mod deviations;
@@ -60,6 +61,7 @@ pub fn all() -> Vec<Case> {
         edges::cases(),
         optional::cases(),
         parity::cases(),
+        compat::cases(),
         threats::cases(),
         attacks::cases(),
         stress::cases(),

@@ -215,11 +215,15 @@ fn sorted_lines(text: &str) -> Value {
 }
 
 pub(super) fn both(ctx: &Ctx, run: impl Fn(&Path) -> Result<Value, Failure>) -> Result<[Value; 2], Failure> {
+    let peer = run(&find_runc()?).map_err(|e| Failure::skip(format!("runc itself fails here: {e}")))?;
+    Ok([run(&ctx.settings.runtime)?, peer])
+}
+
+/// The runc on PATH.
+pub(super) fn find_runc() -> Result<std::path::PathBuf, Failure> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let runc = std::env::split_paths(&path).map(|d| d.join("runc")).find(|p| p.is_file());
-    let runc = runc.ok_or_else(|| Failure::skip("runc is not on PATH"))?;
-    let peer = run(&runc).map_err(|e| Failure::skip(format!("runc itself fails here: {e}")))?;
-    Ok([run(&ctx.settings.runtime)?, peer])
+    runc.ok_or_else(|| Failure::skip("runc is not on PATH"))
 }
 
 /// A container of either runtime, deleted at the end.
@@ -328,7 +332,8 @@ pub(super) fn differences(ours: &Value, runc: &Value) -> Verdict {
     Err(Failure::new(format!("{} differences (ours | runc): {}", found.len(), found.join("; "))))
 }
 
-fn walk(at: &str, ours: &Value, runc: &Value, found: &mut Vec<String>) {
+/// Notes every leaf where the two differ.
+pub(super) fn walk(at: &str, ours: &Value, runc: &Value, found: &mut Vec<String>) {
     match (ours, runc) {
         (Value::Object(a), Value::Object(b)) => {
             for key in a.keys().chain(b.keys().filter(|k| !a.contains_key(*k))) {

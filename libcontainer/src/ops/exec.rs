@@ -78,16 +78,35 @@ fn wanted_process(config: &Config, wanted: &ExecProcess) -> Result<Process> {
     match wanted {
         ExecProcess::File(path) => {
             let bytes = fs::read(path).map_err(PathError::doing("--process: open", path))?;
-            let mut process: Process = crate::config::from_slice(&bytes)?;
-            if process.exec_cpu_affinity.is_none() {
-                // In `config.json` the member is for the processes that will join, whatever they are.
-                let container = config.process.as_ref();
-                process.exec_cpu_affinity = container.and_then(|p| p.exec_cpu_affinity.clone());
-            }
-            Ok(process)
+            let process = crate::config::from_slice(&bytes)?;
+            Ok(confined_as(config.process.as_ref(), process))
         }
         ExecProcess::Flags(flags) => changed(config, flags),
     }
+}
+
+/// What confines a process and is not mentioned in its file, is that of the container's own process, as in runc.
+fn confined_as(own: Option<&Process>, mut process: Process) -> Process {
+    let Some(own) = own else { return process };
+    if process.capabilities.is_none() {
+        process.capabilities.clone_from(&own.capabilities);
+    }
+    if process.exec_cpu_affinity.is_none() {
+        // In `config.json` the member is for the processes that will join, whatever they are.
+        process.exec_cpu_affinity.clone_from(&own.exec_cpu_affinity);
+    }
+    if process.rlimits.is_empty() {
+        process.rlimits.clone_from(&own.rlimits);
+    }
+    for (label, own) in [
+        (&mut process.apparmor_profile, &own.apparmor_profile),
+        (&mut process.selinux_label, &own.selinux_label),
+    ] {
+        if label.as_ref().is_none_or(String::is_empty) {
+            label.clone_from(own);
+        }
+    }
+    process
 }
 
 fn changed(config: &Config, flags: &ExecFlags) -> Result<Process> {

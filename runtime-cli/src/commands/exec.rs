@@ -44,7 +44,7 @@ fn execute(invocation: &Invocation) -> Result<u8, Failure> {
     let flags = &invocation.flags;
     let options = ExecOptions {
         id: invocation.id()?.to_owned(),
-        process: process(invocation)?,
+        process: process(invocation).map_err(Failure::ExecUsage)?,
         detach: flags.is_on("detach"),
         pid_file: path(flags, "pid-file"),
         console_socket: path(flags, "console-socket"),
