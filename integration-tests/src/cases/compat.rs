@@ -80,7 +80,11 @@ const SCRIPTS: &[Script] = &[
     ),
     ("exec-process", Sleeps, "run -d -b B ID; exec --process D/process.json ID; exec -p D/none ID"),
     ("exec-paused", Sleeps, "run -d -b B ID; exec --ignore-paused ID /bin/probe say x; delete -f ID"),
-    ("exec-labels", Sleeps, "run -d -b B ID; exec --apparmor x ID /bin/probe say x; delete -f ID"),
+    (
+        "exec-labels",
+        Sleeps,
+        "run -d -b B ID; exec --apparmor x ID /bin/probe say x; exec --process-label x ID /bin/probe say x",
+    ),
     ("exec-fds", Sleeps, "run -d -b B ID; exec --preserve-fds 0 ID /bin/probe say x; delete -f ID"),
     ("exec-cgroup", Sleeps, "run -d -b B ID; exec --cgroup none ID /bin/probe say x; delete -f ID"),
     ("exec-arguments", Sleeps, "run -d -b B ID; exec ID; exec; delete -f ID"),
@@ -92,6 +96,8 @@ const SCRIPTS: &[Script] = &[
     ("bad-rootless", Exits, "--rootless maybe list"),
     ("version", Exits, "--version; -v"),
     ("unknown", Exits, "nonsense; list --nonsense; create --pid-file; restore --lsm-mount-context"),
+    ("update-rt", Sleeps, "run -d -b B ID; update --cpu-rt-period 1000000 ID; update --cpu-rt-runtime x ID"),
+    ("update-blkio", Sleeps, "run -d -b B ID; update --blkio-weight 500 ID; update --blkio-weight x ID"),
     ("checkpoint", Exits, "checkpoint --image-path D/i --work-path D/w ID"),
 ];
 
@@ -299,4 +305,70 @@ fn version(text: &str) -> Value {
     let first = lines.next().and_then(|l| l.split(' ').nth(1)).unwrap_or("");
     let rest = lines.map(|l| l.split(' ').next().unwrap_or(""));
     json!([first].into_iter().chain(rest).collect::<Vec<_>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+    use std::process::Command;
+
+    const DOCUMENT: &str = include_str!("../../../docs/compatibility.md");
+
+    /// First and last cell of each row of the table.
+    fn rows() -> impl Iterator<Item = (&'static str, &'static str)> {
+        let rows = DOCUMENT.lines().filter(|l| l.starts_with("| ")).skip(1);
+        rows.map(|row| {
+            let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+            assert_eq!(cells.len(), 3, "{row}");
+            (cells[0].trim_matches('`'), cells[2])
+        })
+    }
+
+    #[test]
+    fn every_row_has_its_cases_and_every_case_its_row() {
+        let all: BTreeSet<String> = crate::cases::all().into_iter().map(|c| c.name).collect();
+        let named: BTreeSet<&str> = rows().flat_map(|(_, cases)| cases.split(", ")).collect();
+        for case in &named {
+            assert!(all.contains(*case), "the document names {case}, which is no case");
+        }
+        for case in all.iter().filter(|c| c.starts_with("compat/")) {
+            assert!(named.contains(case.as_str()), "{case} is in no row");
+        }
+        for (_, text, reason) in ACCEPTED {
+            assert!(!reason.is_empty(), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_command_and_flag_of_runc_has_a_row() {
+        let rows: BTreeSet<&str> = rows().map(|(what, _)| what).collect();
+        let Ok(runc) = find_runc() else {
+            println!("runc is not on PATH: what it has was not compared");
+            return;
+        };
+        let help = |words: &[&str]| {
+            let out = Command::new(&runc).args(words).output().expect("runc can be executed");
+            String::from_utf8_lossy(&out.stdout).into_owned()
+        };
+        let overview = help(&["--help"]);
+        for flag in flags(&overview) {
+            assert!(rows.contains(flag.as_str()), "runc {flag}");
+        }
+        let commands =
+            overview.lines().skip_while(|l| *l != "COMMANDS:").skip(1).take_while(|l| !l.is_empty());
+        for command in commands.filter_map(|l| l.split([' ', ',']).find(|w| !w.is_empty())) {
+            assert!(rows.contains(command), "runc {command}");
+            for flag in flags(&help(&[command, "--help"])) {
+                assert!(rows.contains(format!("{command} {flag}").as_str()), "runc {command} {flag}");
+            }
+        }
+    }
+
+    /// `--bundle, -b`, without the word for the value.
+    fn flags(help: &str) -> Vec<String> {
+        let lines = help.lines().filter_map(|l| l.strip_prefix("   --"));
+        let names = lines.map(|l| l.split("  ").next().unwrap_or(l).replace(" value", ""));
+        names.map(|n| format!("--{n}")).collect()
+    }
 }
