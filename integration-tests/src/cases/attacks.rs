@@ -1,11 +1,12 @@
 //! Attacks that once worked on corten itself.
 
 use crate::failure::Verdict;
-use crate::registry::Case;
+use crate::registry::{Case, Need};
 use crate::{Bundle, Container, Ctx, Failure, ensure, ensure_eq, sys};
 use serde_json::json;
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
 use std::time::Duration;
 
 pub fn cases() -> Vec<Case> {
@@ -16,6 +17,9 @@ pub fn cases() -> Vec<Case> {
         Case::new("attack/pause-while-run-waits", &["OPS-13"], pause_while_run_waits).practice(),
         Case::new("attack/preserve-fds-too-many", &["LNX-01"], preserve_too_many).practice(),
         Case::new("attack/config-is-fifo", &["OPS-01"], config_is_fifo).practice(),
+        Case::new("attack/runtime-binary-by-init", &["LNX-01"], runtime_binary_by_init)
+            .practice()
+            .needs(&[Need::Root]),
     ]
 }
 
@@ -117,5 +121,41 @@ fn config_is_fifo(ctx: &Ctx) -> Verdict {
     sys::mkfifo(&b.dir.join("config.json"), 0o644)?;
     let out = ctx.rt(["run", "-b"]).arg(&b.dir).arg(ctx.id()).limit(Duration::from_secs(5)).run()?;
     ensure_eq!(out.code(), 1, "exit code");
+    Ok(())
+}
+
+/// CVE-2019-5736: whoever gets hold of `/proc/PID/exe` before the user's program runs (by `#!/proc/self/exe`, or as a
+/// process that joins) can open it for writing once nobody executes it any more. Nothing of a copy of the runtime may be
+/// writable that way. `exec` is tried through a script that executes the runtime inside.
+fn runtime_binary_by_init(ctx: &Ctx) -> Verdict {
+    let copy = ctx.scratch().join("runtime");
+    fs::copy(&ctx.settings.runtime, &copy)?;
+    let before = fs::read(&copy)?;
+    let mut b = ctx.bundle()?;
+    fs::write(b.path("bin/again"), "#!/proc/self/exe\n")?;
+    fs::set_permissions(b.path("bin/again"), fs::Permissions::from_mode(0o755))?;
+    b.steps(&[&["sleep"]]).save()?;
+    let id = ctx.id();
+    let rt = |verb: &str| ctx.program(&copy).arg("--root").arg(ctx.state_root()).arg(verb);
+    let _guard = Container::new(ctx, &id);
+    let pid_file = ctx.scratch().join("pid");
+    rt("create").arg("--pid-file").arg(&pid_file).arg("-b").arg(&b.dir).arg(&id).ok()?;
+    let pid = fs::read_to_string(&pid_file)?;
+    let handle =
+        fs::OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(format!("/proc/{pid}/exe"))?;
+    rt("start").arg(&id).ok()?;
+    // Whether this runs is the runtime's choice.
+    rt("exec").args([&id, "/bin/again"]).run()?;
+    let mut answer = None;
+    ctx.wait_for(Duration::from_secs(5), || {
+        let path = format!("/proc/self/fd/{}", handle.as_raw_fd());
+        let error = fs::OpenOptions::new().write(true).open(path).err().and_then(|e| e.raw_os_error());
+        answer = error;
+        error != Some(libc::ETXTBSY)
+    });
+    let refused = matches!(answer, Some(libc::EROFS | libc::EPERM | libc::EACCES));
+    ensure!(refused, "the file of /proc/{pid}/exe before the start, opened for writing: {answer:?}");
+    ensure!(fs::read(&copy)? == before, "the runtime's binary was changed");
+    rt("delete").args(["--force", &id]).ok()?;
     Ok(())
 }

@@ -111,6 +111,8 @@ numbered! {
         Setsid = "setsid",
         /// Writing `0` to a file of a cgroup.
         JoinCgroup = "move into the cgroup",
+        /// Making the runtime's program unreachable.
+        OwnBinary = "protect the runtime's own program",
         /// keyctl(2)
         Keyctl = "keyctl",
         /// prctl(2)

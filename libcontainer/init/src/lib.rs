@@ -18,6 +18,7 @@ mod frame;
 mod identity;
 mod mounts;
 mod nodes;
+mod own_binary;
 mod paths;
 mod plan;
 mod program;
@@ -26,5 +27,6 @@ mod run;
 pub mod sys;
 
 pub use frame::{Frame, Phase, Step, Verb};
+pub use own_binary::{OwnBinary, Segment};
 pub use plan::*;
 pub use run::{Launch, launch};

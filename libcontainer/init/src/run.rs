@@ -15,6 +15,7 @@ use crate::frame::{Frame, Step, Verb};
 use crate::identity;
 use crate::mounts::{self, Slots, attach, attach_mount, change_attrs, copy_tree};
 use crate::nodes::make_nodes;
+use crate::own_binary::{self, OwnBinary};
 use crate::paths::{Create, PathBuffer, resolve_or_create};
 use crate::plan::{Attrs, EnterRoot, Identity, Join, Op, Plan, Program, SeccompOp, Slot, Usher};
 use crate::program;
@@ -37,6 +38,8 @@ pub struct Launch<'a> {
     pub slots: &'a [RawFd],
     /// Every descriptor above 2 that stays open in the child: channel, slots and preserved ones; sorted.
     pub keep: &'a [RawFd],
+    /// The runtime's program, where it has to be kept from the container.
+    pub own_binary: Option<OwnBinary<'a>>,
     /// Directory of the cgroup to be born in.
     pub cgroup: Option<BorrowedFd<'a>>,
 }
@@ -69,6 +72,12 @@ fn child(launch: &Launch<'_>) -> ! {
         if let Err(failure) = identity::join_cgroup(launch.slot(*slot)) {
             fail(&channel, BEFORE_THE_FIRST, failure);
         }
+        launch.give_up(*slot);
+    }
+    if let Some(own) = &launch.own_binary
+        && let Err(failure) = own_binary::exchange(own)
+    {
+        fail(&channel, BEFORE_THE_FIRST, failure);
     }
     if let Some(usher) = &launch.plan.usher {
         match show_in(launch, usher) {
@@ -140,12 +149,22 @@ fn show_in(launch: &Launch<'_>, usher: &Usher<'_>) -> Result<Cloned> {
     for (join, _) in usher.joins.iter().zip(later).filter(|(_, later)| *later) {
         launch.join(*join).at_item(Step::Setns, u64::from(join.kinds))?;
     }
+    for join in usher.joins {
+        launch.give_up(join.fd);
+    }
     // From birth the new process can be seen from within the pid namespace; nobody may look into it (CVE-2016-9962).
     sys::prctl(sys::PR_SET_DUMPABLE, 0, 0).at(Step::Prctl)?;
     sys::spawn(launch.plan.clone_flags | sys::CLONE_PARENT, None).at(Step::Clone)
 }
 
 impl Launch<'_> {
+    /// Closes a descriptor that has done its work: what is open can be found by whoever may look into this process.
+    fn give_up(&self, slot: Slot) {
+        let fd = rustix::fd::AsRawFd::as_raw_fd(&self.slot(slot)).unsigned_abs();
+        // If it is not open there is nothing to close.
+        let _ = sys::close_range(fd, fd, 0);
+    }
+
     fn join(&self, join: Join) -> rustix::io::Result<()> {
         sys::setns(self.slot(join.fd), join.kinds)
     }

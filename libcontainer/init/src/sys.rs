@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use syscalls::{Sysno, syscall};
 
 use crate::bpf::SockFilter;
+use crate::own_binary::Segment;
 
 type Result<T> = rustix::io::Result<T>;
 
@@ -528,5 +529,77 @@ pub fn sched_setaffinity(mask: &[u64]) -> Result<()> {
 pub fn sched_getaffinity(mask: &mut [u64]) -> Result<()> {
     // SAFETY: the kernel writes at most the bytes of the slice.
     let done = unsafe { syscall!(Sysno::sched_getaffinity, 0usize, size_of_val(mask), mask.as_mut_ptr()) };
+    done.map(|_| ()).map_err(errno)
+}
+
+/// Maps a part of the program anew: read-only parts from `file`, which holds the same bytes; written ones as anonymous
+/// memory with their present content.
+///
+/// Meant for the child alone. No instruction of it runs while a mapping is replaced, because the replacement is one
+/// system call; and what stands at each address is the same before and after.
+pub(crate) fn map_anew(segment: Segment, file: BorrowedFd<'_>) -> Result<()> {
+    const PROT_READ: usize = 1;
+    const PROT_WRITE: usize = 2;
+    const PROT_EXEC: usize = 4;
+    const MAP_PRIVATE: usize = 2;
+    const MAP_FIXED: usize = 0x10;
+    const MAP_ANONYMOUS: usize = 0x20;
+    const MREMAP_MAYMOVE_FIXED: usize = 1 | 2;
+    let Segment { start, len, .. } = segment;
+    #[allow(clippy::cast_possible_truncation)]
+    let offset = segment.offset as usize;
+    if !segment.writable {
+        let prot = PROT_READ | if segment.executable { PROT_EXEC } else { 0 };
+        let flags = MAP_PRIVATE | MAP_FIXED;
+        let fd = file.as_raw_fd();
+        // SAFETY: the same bytes of the same file with the same protection at the same address.
+        return unsafe { syscall!(Sysno::mmap, start, len, prot, flags, fd, offset) }
+            .map(|_| ())
+            .map_err(errno);
+    }
+    let (prot, flags) = (PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
+    // SAFETY: new memory, at an address of the kernel's choice.
+    let copy = unsafe { syscall!(Sysno::mmap, 0usize, len, prot, flags, -1isize, 0usize) }.map_err(errno)?;
+    // SAFETY: both ranges are mapped and `len` bytes long; the new one overlaps nothing.
+    unsafe { core::ptr::copy_nonoverlapping(start as *const u8, copy as *mut u8, len) };
+    // SAFETY: what is put in place holds the same bytes. Nothing was written in between: there is one thread.
+    let moved = unsafe { syscall!(Sysno::mremap, copy, len, len, MREMAP_MAYMOVE_FIXED, start) };
+    moved.map(|_| ()).map_err(errno)
+}
+
+/// Makes `file` the program of this process, as `/proc/self/exe` shows it (`PR_SET_MM_MAP`). Needs
+/// `CAP_CHECKPOINT_RESTORE` or `CAP_SYS_ADMIN` in the process's user namespace. The other fields only serve `/proc` and
+/// the heap of a C library, which this process has no use for before it executes another program.
+pub(crate) fn set_program(file: BorrowedFd<'_>, code: usize) -> Result<()> {
+    #[repr(C)]
+    struct PrctlMmMap {
+        code: [u64; 2],
+        data: [u64; 2],
+        brk: [u64; 2],
+        stack: u64,
+        arguments: [u64; 2],
+        environment: [u64; 2],
+        auxv: u64,
+        auxv_size: u32,
+        exe_fd: u32,
+    }
+    const PR_SET_MM: u32 = 35;
+    const PR_SET_MM_MAP: usize = 14;
+    const PAGE: u64 = 4096;
+    let at = |page: u64| code as u64 + page * PAGE;
+    let map = PrctlMmMap {
+        code: [at(0), at(1)],
+        data: [at(1), at(2)],
+        brk: [at(3), at(3)],
+        stack: at(4),
+        arguments: [at(5), at(5)],
+        environment: [at(6), at(6)],
+        auxv: 0,
+        auxv_size: 0,
+        exe_fd: file.as_raw_fd().unsigned_abs(),
+    };
+    let size = size_of::<PrctlMmMap>();
+    // SAFETY: the structure outlives the call.
+    let done = unsafe { syscall!(Sysno::prctl, PR_SET_MM, PR_SET_MM_MAP, &raw const map, size, 0usize) };
     done.map(|_| ()).map_err(errno)
 }

@@ -151,6 +151,11 @@ impl InitFailure {
             Step::Setns => "join namespaces".to_owned(),
             _ => String::new(),
         });
+        // Working directory and user are one operation, because each may need the other's rights.
+        let origin = match frame.step {
+            Step::Chdir | Step::CwdOutside if origin == "process.user" => "process.cwd".to_owned(),
+            _ => origin,
+        };
         let refused = from.filter(|_| frame.step == Step::Fsconfig).and_then(|o| o.parameter(item));
         let source = io::Error::from_raw_os_error(frame.errno);
         let (parameter, program) = (refused.map(str::to_owned), program.to_owned());
@@ -211,6 +216,7 @@ impl InitFailure {
             Step::CpuAffinity if self.source.raw_os_error() == Some(libc::EINVAL) => {
                 " (none of these processors is in the cgroup's cpuset)"
             }
+            Step::OwnBinary => " (CVE-2019-5736; the kernel needs CONFIG_CHECKPOINT_RESTORE for it)",
             Step::Prlimit if refused => " (raising a limit needs CAP_SYS_RESOURCE)",
             _ => "",
         }

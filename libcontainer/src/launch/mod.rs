@@ -3,6 +3,7 @@
 mod error;
 mod gate;
 mod idmap;
+mod own_binary;
 mod prepare;
 mod session;
 mod signals;

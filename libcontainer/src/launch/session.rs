@@ -9,6 +9,7 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, 
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::error::{Death, InitFailure, LaunchError};
+use super::own_binary::ProtectedBinary;
 use super::prepare::Prepared;
 use super::sys::{reap, signal};
 use crate::cgroup::Cgroup;
@@ -55,7 +56,7 @@ impl Session {
         let (ours, theirs) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
                 .map_err(SyscallError::calling("socketpair"))?;
-        let (pid, pidfd) = clone(&compiled.plan, &theirs, &mut prepared, cgroup, preserve_fds)?;
+        let (pid, pidfd) = clone(&compiled, &theirs, &mut prepared, cgroup, preserve_fds)?;
         drop(theirs);
         drop(prepared);
         let ushered = compiled.plan.usher.is_some();
@@ -196,16 +197,27 @@ impl Session {
 
 /// The clone itself; and, where the kernel does not take the cgroup, once more without it.
 fn clone(
-    plan: &Plan<'_>,
+    compiled: &Compiled<'_>,
     theirs: &OwnedFd,
     prepared: &mut Prepared,
     cgroup: &Cgroup,
     preserve_fds: u32,
 ) -> Result<(i32, OwnedFd)> {
+    let plan = &compiled.plan;
+    let protected = if compiled.protects_binary { Some(ProtectedBinary::open()?) } else { None };
     let attempt = |plan: &Plan<'_>, prepared: &Prepared, cgroup: Option<BorrowedFd<'_>>| {
         let slots = prepared.slots();
-        let keep = keep_list(&slots, theirs.as_raw_fd(), preserve_fds);
-        corten_init::launch(&Launch { plan, channel: theirs.as_raw_fd(), slots: &slots, keep: &keep, cgroup })
+        let file = protected.as_ref().map(|p| p.for_child().file.as_raw_fd());
+        let own = [Some(theirs.as_raw_fd()), file];
+        let keep = keep_list(&slots, own.into_iter().flatten(), preserve_fds);
+        corten_init::launch(&Launch {
+            plan,
+            channel: theirs.as_raw_fd(),
+            slots: &slots,
+            keep: &keep,
+            own_binary: protected.as_ref().map(ProtectedBinary::for_child),
+            cgroup,
+        })
     };
     match attempt(plan, prepared, cgroup.unified_dir()) {
         Err(Errno::NOSYS | Errno::TOOBIG | Errno::BUSY | Errno::OPNOTSUPP | Errno::ACCESS | Errno::INVAL)
@@ -221,10 +233,10 @@ fn clone(
 }
 
 /// What stays open in the child, sorted.
-fn keep_list(slots: &[RawFd], channel: RawFd, preserve_fds: u32) -> Vec<RawFd> {
+fn keep_list(slots: &[RawFd], own: impl Iterator<Item = RawFd>, preserve_fds: u32) -> Vec<RawFd> {
     let end = RawFd::try_from(preserve_fds).unwrap_or(RawFd::MAX).saturating_add(3);
     let preserved = (3..end).take(1 << 20);
-    let mut keep: Vec<RawFd> = slots.iter().copied().chain([channel]).chain(preserved).collect();
+    let mut keep: Vec<RawFd> = slots.iter().copied().chain(own).chain(preserved).collect();
     keep.sort_unstable();
     keep.dedup();
     keep

@@ -3,6 +3,8 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
+use corten_init::Segment;
+
 use super::error::Death;
 
 /// Waits for a child by its pidfd (Linux 5.4) and reaps it.
@@ -67,4 +69,42 @@ pub(crate) fn namespace_type(fd: BorrowedFd<'_>) -> io::Result<u32> {
     // SAFETY: the ioctl takes no argument.
     let kind = unsafe { libc::ioctl(fd.as_raw_fd(), NS_GET_NSTYPE) };
     u32::try_from(kind).map_err(|_| io::Error::last_os_error())
+}
+
+/// The parts of this program's file that are mapped, in whole pages, from its program headers (dl_iterate_phdr(3)).
+pub(super) fn own_segments() -> Vec<Segment> {
+    unsafe extern "C" fn first(
+        info: *mut libc::dl_phdr_info,
+        _size: libc::size_t,
+        segments: *mut libc::c_void,
+    ) -> libc::c_int {
+        // SAFETY: the C library passes a valid structure, and what `own_segments` passed.
+        let (info, segments) = unsafe { (&*info, &mut *segments.cast::<Vec<Segment>>()) };
+        // SAFETY: the headers belong to the loaded program and stay where they are.
+        let headers = unsafe { std::slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()) };
+        segments.extend(headers.iter().filter_map(|header| segment(info.dlpi_addr, header)));
+        // The program itself comes first; no more.
+        1
+    }
+    let mut segments: Vec<Segment> = Vec::new();
+    // SAFETY: `first` gets the pointer to a vector that lives here, and is not called after this returns.
+    unsafe { libc::dl_iterate_phdr(Some(first), (&raw mut segments).cast()) };
+    segments
+}
+
+fn segment(bias: libc::Elf64_Addr, header: &libc::Elf64_Phdr) -> Option<Segment> {
+    const PAGE: u64 = 4096;
+    if header.p_type != libc::PT_LOAD || header.p_filesz == 0 {
+        return None;
+    }
+    let first = bias + header.p_vaddr;
+    let start = first & !(PAGE - 1);
+    let end = (first + header.p_filesz).next_multiple_of(PAGE);
+    Some(Segment {
+        start: usize::try_from(start).ok()?,
+        len: usize::try_from(end - start).ok()?,
+        offset: header.p_offset & !(PAGE - 1),
+        writable: header.p_flags & libc::PF_W != 0,
+        executable: header.p_flags & libc::PF_X != 0,
+    })
 }

@@ -70,11 +70,14 @@ impl Site {
         }
         let killed = self.cgroup.kill_all(libc::SIGKILL);
         let destroyed = killed.and_then(|()| self.cgroup.destroy());
-        if let Err(e) = destroyed {
-            log::warn!("cannot remove the cgroup: {e}");
-        }
-        if let Err(e) = self.entry.remove() {
-            log::warn!("cannot remove the state: {e}");
+        match destroyed {
+            Ok(()) => {
+                if let Err(e) = self.entry.remove() {
+                    log::warn!("cannot remove the state: {e}");
+                }
+            }
+            // The state says where it is: it stays, so that `delete --force` can find the rest.
+            Err(e) => log::warn!("cannot remove the cgroup: {e}; `delete --force {}` will", state.id),
         }
         if self.hooked {
             run_poststop(config, state);

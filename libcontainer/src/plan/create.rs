@@ -10,7 +10,7 @@ use super::scheduling::{By, push_scheduling};
 use super::stages::{Stages, clone_flag, stages};
 use super::{
     Arena, Builder, Circumstances, Compiled, Demand, MS_PRIVATE, MS_REC, MS_SHARED, Origin, Request, clean,
-    devices, mount_options, mounts,
+    could_write_binary, devices, mount_options, mounts,
 };
 use crate::config::NamespaceKind;
 use crate::error::ConfigError;
@@ -44,7 +44,8 @@ pub fn compile_create<'a>(arena: &'a Arena, r: &Request<'_>) -> Result<Compiled<
         let gate = if r.gate { Some(b.demand(Demand::Gate)) } else { None };
         b.step(Op::Ready { gate }, "start");
     }
-    Ok(b.finish(usher, stages.clone_flags, cgroups))
+    let protects = could_write_binary(r.host, &r.valid.namespaces);
+    Ok(b.finish(usher, stages.clone_flags, cgroups, protects))
 }
 
 /// Joins, id mappings, and what has to wait for them.

@@ -2,7 +2,9 @@
 
 use corten_init::{Join, Op, Usher};
 
-use super::{Arena, Builder, Compiled, Demand, Origin, Request, clean, clone_flag, mounts};
+use super::{
+    Arena, Builder, Compiled, Demand, Origin, Request, clean, clone_flag, could_write_binary, mounts,
+};
 use crate::config::NamespaceKind;
 use crate::error::ConfigError;
 
@@ -41,7 +43,8 @@ pub fn compile_mounts<'a>(
     }
     b.step(Op::Ready { gate: None }, "end");
     b.step(Op::End, "end");
-    Ok(b.finish(usher, 0, &[]))
+    let protects = could_write_binary(r.host, spaces);
+    Ok(b.finish(usher, 0, &[], protects))
 }
 
 fn remove_mounts(b: &mut Builder<'_>, r: &Request<'_>) {

@@ -4,7 +4,7 @@ use corten_init::{Join, Op, Usher};
 
 use super::runnable::{Runnable, apparmor, push_console, push_program, push_rlimits};
 use super::scheduling::{By, push_affinity, push_settings};
-use super::{Arena, Builder, Circumstances, Compiled, Demand, clone_flag};
+use super::{Arena, Builder, Circumstances, Compiled, Demand, clone_flag, could_write_binary};
 use crate::config::{Linux, NamespaceKind};
 use crate::host::HostFacts;
 use crate::seccomp::Filter;
@@ -62,7 +62,7 @@ pub fn compile_exec<'a>(arena: &'a Arena, r: &JoinRequest<'_>) -> Compiled<'a> {
         b.step(Op::Stdio { slots }, "standard streams");
     }
     join_process(&mut b, r);
-    b.finish(usher, 0, cgroups)
+    b.finish(usher, 0, cgroups, could_write_binary(r.host, r.namespaces))
 }
 
 fn join_process(b: &mut Builder<'_>, r: &JoinRequest<'_>) {

@@ -36,7 +36,7 @@ pub use stages::{Stages, clone_flag, stages};
 use crate::config::NamespaceKind;
 use crate::host::HostFacts;
 use crate::seccomp::Filter;
-use crate::validate::Valid;
+use crate::validate::{Namespaces, Valid};
 
 const MS_REC: u32 = 1 << 14;
 const MS_PRIVATE: u32 = 1 << 18;
@@ -85,6 +85,9 @@ pub struct Compiled<'a> {
     pub demands: Vec<Demand>,
     /// One for each operation.
     pub origins: Vec<Origin>,
+    /// Whether the runtime's own program has to be kept from the container (CVE-2019-5736): whoever is root in there is
+    /// root outside as well, and could write to it.
+    pub protects_binary: bool,
 }
 
 /// What is compiled.
@@ -144,6 +147,11 @@ impl Request<'_> {
     }
 }
 
+/// Only who is root outside as well, and in no other user namespace, could write to the runtime's program.
+fn could_write_binary(host: &HostFacts, namespaces: &Namespaces<'_>) -> bool {
+    host.euid == 0 && !namespaces.has(NamespaceKind::User)
+}
+
 /// A plan in the making.
 pub(super) struct Builder<'a> {
     pub arena: &'a Arena,
@@ -188,9 +196,15 @@ impl<'a> Builder<'a> {
         self.arena.slice(&slots)
     }
 
-    fn finish(self, usher: Option<Usher<'a>>, clone_flags: u64, cgroups: &'a [Slot]) -> Compiled<'a> {
+    fn finish(
+        self,
+        usher: Option<Usher<'a>>,
+        clone_flags: u64,
+        cgroups: &'a [Slot],
+        protects_binary: bool,
+    ) -> Compiled<'a> {
         let plan = Plan { usher, clone_flags, cgroups, ops: self.arena.slice(&self.ops) };
-        Compiled { plan, demands: self.demands, origins: self.origins }
+        Compiled { plan, demands: self.demands, origins: self.origins, protects_binary }
     }
 }
 

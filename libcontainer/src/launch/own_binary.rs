@@ -1,0 +1,87 @@
+//! The parent's part in keeping the runtime's program from the container (CVE-2019-5736); see
+//! `corten_init::OwnBinary`.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::Path;
+
+use corten_init::{OwnBinary, Segment};
+use rustix::fs::{CWD, MemfdFlags, Mode, OFlags, SealFlags, fcntl_add_seals, memfd_create, open};
+use rustix::mount::{OpenTreeFlags, open_tree};
+
+use super::sys;
+use crate::error::{PathError, Result};
+
+const EXE: &str = "/proc/self/exe";
+
+/// This program's file, where nobody can write to it.
+pub(super) struct ProtectedBinary {
+    file: OwnedFd,
+    segments: Vec<Segment>,
+}
+
+impl ProtectedBinary {
+    /// On a mount of its own that is read-only and attached nowhere; or, where that cannot be made (before Linux 5.12,
+    /// or with the program on a mount of another namespace), in a sealed copy.
+    pub fn open() -> Result<ProtectedBinary> {
+        let file = on_read_only_mount().or_else(|_| sealed_copy());
+        let file = file.map_err(PathError::doing("protect", Path::new(EXE)))?;
+        Ok(ProtectedBinary { file, segments: sys::own_segments() })
+    }
+
+    /// For the child.
+    pub fn for_child(&self) -> OwnBinary<'_> {
+        OwnBinary { segments: &self.segments, file: self.file.as_fd() }
+    }
+}
+
+fn on_read_only_mount() -> io::Result<OwnedFd> {
+    const MOUNT_ATTR_RDONLY: u64 = 1;
+    let mount = open_tree(CWD, EXE, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)?;
+    let read_only = corten_init::sys::MountAttr { set: MOUNT_ATTR_RDONLY, ..Default::default() };
+    corten_init::sys::mount_setattr(mount.as_fd(), false, &read_only)?;
+    reopen(&mount)
+}
+
+fn sealed_copy() -> io::Result<OwnedFd> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let memory =
+        memfd_create("corten", flags | MemfdFlags::EXEC).or_else(|_| memfd_create("corten", flags))?;
+    let mut copy = File::from(memory);
+    io::copy(&mut File::open(EXE)?, &mut copy)?;
+    fcntl_add_seals(&copy, SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE)?;
+    reopen(&copy)
+}
+
+fn reopen(fd: &impl AsRawFd) -> io::Result<OwnedFd> {
+    let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    Ok(open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sealed_copy_cannot_be_written() {
+        let copy = sealed_copy().unwrap();
+        let again = open(format!("/proc/self/fd/{}", copy.as_raw_fd()), OFlags::WRONLY, Mode::empty());
+        let written = again.and_then(|fd| rustix::io::write(&fd, b"x"));
+        assert_eq!(written, Err(rustix::io::Errno::PERM));
+    }
+
+    #[test]
+    fn the_segments_are_what_is_mapped() {
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        let exe = std::fs::read_link(EXE).unwrap();
+        let mapped = maps.lines().filter(|line| line.ends_with(exe.to_str().unwrap()));
+        for line in mapped {
+            let range = line.split(' ').next().unwrap();
+            let (start, end) = range.split_once('-').unwrap();
+            let number = |s: &str| usize::from_str_radix(s, 16).unwrap();
+            let covers = |s: &Segment| s.start <= number(start) && number(end) <= s.start + s.len;
+            assert!(sys::own_segments().iter().any(covers), "{line}");
+        }
+    }
+}
