@@ -78,6 +78,7 @@ const KNOWN: &[(&str, &str, &str, &str)] = &[
     ("hook/descriptors", "runc", "1.1", "leaks its pipes into hooks that init runs"),
     ("hook/env", "runc", "1.1", "a hook without env inherits the runtime's"),
     ("hook/poststop-failure-is-a-warning", "runc", "1.1", "stops at the first poststop hook that fails"),
+    ("tmpcopyup/bind-is-refused", "runc", "1.1", "ignores tmpcopyup on a bind"),
     ("exec/inherits-config", "runc", "1.1", "exec does not apply the umask"),
     ("mount/tmpfs-mode-inherited", "runc", "1.1", "puts the directory's mode over an explicit `mode=`"),
     ("mount/idmapped-bind", "runc", "1.1", "older than idmapped mounts, ignores the mappings"),

@@ -9,6 +9,7 @@ mod cgroups_unified;
 mod compat;
 mod console;
 mod contract;
+mod copy_up;
 mod deviations;
 mod deviations_crun;
 mod devices;
@@ -45,6 +46,7 @@ pub fn all() -> Vec<Case> {
         namespaces::cases(),
         mounts::cases(),
         mount_options::cases(),
+        copy_up::cases(),
         devices::cases(),
         hooks::cases(),
         hot_mounts::cases(),

@@ -145,6 +145,8 @@ numbered! {
         FsconfigCreate = "create filesystem",
         /// fsmount(2)
         Fsmount = "fsmount",
+        /// Copying what a new tmpfs covers into it.
+        CopyUp = "tmpcopyup",
         /// mount_setattr(2)
         MountSetattr = "mount_setattr",
         /// fstat(2)

@@ -14,6 +14,7 @@
 pub mod bpf;
 mod channel;
 mod console;
+mod copy_up;
 mod frame;
 mod identity;
 mod mounts;

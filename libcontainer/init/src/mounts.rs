@@ -13,6 +13,7 @@ use rustix::mount::{
 use rustix::process::fchdir;
 
 use crate::channel::{At, Failure, Result};
+use crate::copy_up::copy_up;
 use crate::frame::Step;
 use crate::nodes::find_null;
 use crate::paths::{Create, PathBuffer, resolve, resolve_or_create, resolve_real};
@@ -64,7 +65,7 @@ pub(crate) fn change_propagation(mount: BorrowedFd<'_>, flags: u32) -> Result {
 /// Carries out one element of `mounts`.
 pub(crate) fn attach_mount(root: BorrowedFd<'_>, slots: &impl Slots, op: &MountOp<'_>) -> Result {
     match op.source {
-        Source::Filesystem { fstype, params, inherit_mode, otherwise } => {
+        Source::Filesystem { fstype, params, inherit_mode, copy_up: copies, otherwise } => {
             let (target, existed) = target_of(root, op, Create::Directory)?;
             let mode = if inherit_mode && existed { Some(mode_of(target.as_fd())?) } else { None };
             let made = match make_filesystem(fstype, params, mode, op.attrs.set) {
@@ -75,6 +76,9 @@ pub(crate) fn attach_mount(root: BorrowedFd<'_>, slots: &impl Slots, op: &MountO
                 }
                 other => other?,
             };
+            if copies && existed {
+                copy_up(target.as_fd(), made.as_fd())?;
+            }
             finish(made.as_fd(), target.as_fd(), op)
         }
         Source::Bind { from, recursive } => bind(root, slots, op, from, recursive),

@@ -265,6 +265,8 @@ pub enum Source<'a> {
         params: &'a [Param<'a>],
         /// A tmpfs takes the mode of the directory that it covers, unless `mode=` is given.
         inherit_mode: bool,
+        /// It gets a copy of what it covers (`tmpcopyup`).
+        copy_up: bool,
         /// A path to bind instead where the kernel refuses (cgroup2 in a user namespace).
         otherwise: Option<&'a CStr>,
     },

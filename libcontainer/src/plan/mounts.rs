@@ -38,6 +38,7 @@ pub(super) struct Options<'o> {
     propagation: u32,
     bind: Option<bool>,
     remount: bool,
+    copy_up: bool,
     superblock: Vec<&'static str>,
     data: Vec<&'o str>,
 }
@@ -65,8 +66,9 @@ impl<'o> Options<'o> {
             Some(Effect::Bind { recursive }) => self.bind = Some(recursive || self.bind == Some(true)),
             Some(Effect::Remount) => self.remount = true,
             Some(Effect::Superblock(flag)) => self.superblock.push(flag),
+            Some(Effect::CopyUp) => self.copy_up = true,
             // Validation has refused what is not supported.
-            Some(Effect::Nothing | Effect::IdMap { .. } | Effect::CopyUp) => {}
+            Some(Effect::Nothing | Effect::IdMap { .. }) => {}
             // The kernel splits its data at commas; so one option may be several.
             None => self.data.extend(option.split(',').filter(|o| !o.is_empty())),
         }
@@ -115,6 +117,7 @@ pub(super) fn lower_mounts(b: &mut Builder<'_>, r: &Request<'_>) -> Result<(), C
         }
         let options = Options::of(mount);
         let one = One { i, mount, target, options };
+        one.check_copy_up()?;
         match (one.options.bind, mount.kind.as_deref()) {
             _ if one.options.remount => remount(b, &one),
             (Some(recursive), _) => bind(b, r, &one, recursive)?,
@@ -140,6 +143,17 @@ impl One<'_> {
             _ => self.mount.destination.clone(),
         };
         Origin::Mount { index: self.i, place, params: Vec::new() }
+    }
+
+    /// A new tmpfs alone can be given a copy of what it covers.
+    fn check_copy_up(&self) -> Result<(), ConfigError> {
+        let is_new = !self.options.is_bind() && !self.options.remount;
+        if !self.options.copy_up || (is_new && self.mount.kind.as_deref() == Some("tmpfs")) {
+            return Ok(());
+        }
+        let at = FieldPath::new("mounts").index(self.i);
+        let why = "only a new tmpfs can have the option tmpcopyup";
+        Err(ConfigError::new(at.field("options"), Problem::Conflict { with: at.field("type"), why }))
     }
 
     /// The same, for an operation that configures a filesystem.
@@ -200,13 +214,15 @@ fn filesystem(b: &mut Builder<'_>, one: &One<'_>) -> Result<(), ConfigError> {
     let inherit_mode = is_tmpfs && !one.options.data.iter().any(|d| d.starts_with("mode="));
     let guard = if matches!(kind, "proc" | "sysfs") { Guard::RealDirectory } else { one.guard() };
     let fstype = b.arena.cstr(kind);
-    let source = Source::Filesystem { fstype, params: b.arena.slice(&params), inherit_mode, otherwise: None };
+    let params = b.arena.slice(&params);
+    let copy_up = one.options.copy_up;
+    let source = Source::Filesystem { fstype, params, inherit_mode, copy_up, otherwise: None };
     if late_read_only {
         let attrs = Attrs { set: one.options.attrs.set & !RDONLY, ..one.options.attrs };
         let (recursive, propagation) = (one.options.recursive, one.options.propagation);
         let target = b.arena.cstr(&one.target);
         let op = MountOp { source, target, attrs, recursive, propagation, guard };
-        b.push(Op::Mount(b.arena.value(op)), one.origin_with(&params));
+        b.push(Op::Mount(b.arena.value(op)), one.origin_with(params));
         b.read_only_later.push((target, one.origin()));
     } else {
         push(b, one, source, guard);
@@ -264,7 +280,13 @@ fn cgroup(b: &mut Builder<'_>, r: &Request<'_>, one: &One<'_>) {
             let otherwise = own.map(|(_, path)| b.path(path));
             let params = [Param { key: c"source", value: Some(c"cgroup") }];
             let params = b.arena.slice(&params);
-            let source = Source::Filesystem { fstype: c"cgroup2", params, inherit_mode: false, otherwise };
+            let source = Source::Filesystem {
+                fstype: c"cgroup2",
+                params,
+                inherit_mode: false,
+                copy_up: false,
+                otherwise,
+            };
             push(b, one, source, one.guard());
         }
     }
@@ -276,7 +298,8 @@ fn legacy_cgroups(b: &mut Builder<'_>, r: &Request<'_>, one: &One<'_>, hierarchi
     let params =
         [Param { key: c"source", value: Some(c"tmpfs") }, Param { key: c"mode", value: Some(c"755") }];
     let params = b.arena.slice(&params);
-    let source = Source::Filesystem { fstype: c"tmpfs", params, inherit_mode: false, otherwise: None };
+    let source =
+        Source::Filesystem { fstype: c"tmpfs", params, inherit_mode: false, copy_up: false, otherwise: None };
     let attrs = Attrs { set: NOSUID_NODEV_NOEXEC, clear: 0 };
     let target = b.arena.cstr(&one.target);
     push_plain(b, one, source, target, attrs);
@@ -328,7 +351,13 @@ fn legacy_source<'a>(b: &Builder<'a>, r: &Request<'_>, hierarchy: &Hierarchy) ->
     let mut params = vec![Param { key: c"source", value: Some(b.arena.cstr(named.unwrap_or("cgroup"))) }];
     params.extend(hierarchy.controllers.iter().map(|c| param(b, c)));
     let otherwise = own.map(|path: &Path| b.path(path));
-    Source::Filesystem { fstype: c"cgroup", params: b.arena.slice(&params), inherit_mode: false, otherwise }
+    Source::Filesystem {
+        fstype: c"cgroup",
+        params: b.arena.slice(&params),
+        inherit_mode: false,
+        copy_up: false,
+        otherwise,
+    }
 }
 
 #[cfg(test)]

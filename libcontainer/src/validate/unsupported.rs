@@ -34,7 +34,6 @@ pub(super) fn process(process: &Process, at: At<'_>) -> Check {
 pub(super) fn mount_option(option: &str) -> Option<&'static str> {
     match option {
         "idmap" | "ridmap" => Some("id-mapped mounts"),
-        "tmpcopyup" => Some("copying a directory into the tmpfs that covers it"),
         _ => None,
     }
 }

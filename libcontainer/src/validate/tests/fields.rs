@@ -268,12 +268,6 @@ fn not_supported_yet() {
         ),
         (
             "/mounts/0",
-            json!({ "destination": "/x", "type": "tmpfs", "options": ["ro", "tmpcopyup"] }),
-            "mounts[0].options[1]",
-            "copying a directory into the tmpfs that covers it",
-        ),
-        (
-            "/mounts/0",
             json!({ "destination": "/x", "source": "/y", "options": ["bind", "idmap"] }),
             "mounts[0].options[1]",
             "id-mapped mounts",
