@@ -74,6 +74,9 @@ impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.path.0.is_empty() {
             write!(f, "config.json: {}", self.problem)
+        } else if self.path.0.starts_with("--") {
+            // A flag, or what it names.
+            write!(f, "{}: {}", self.path, self.problem)
         } else {
             write!(f, "config.json: {}: {}", self.path, self.problem)
         }

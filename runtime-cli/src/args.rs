@@ -137,6 +137,14 @@ pub enum UsageError {
         /// What would do.
         expected: &'static str,
     },
+    /// A descriptor that is to be passed on and is not there.
+    #[error("invalid value \"{count}\" for --preserve-fds: descriptor {fd} is not open")]
+    NotOpen {
+        /// How many were asked for.
+        count: u32,
+        /// The first that is missing.
+        fd: u64,
+    },
     /// An argument, not a flag, that makes no sense.
     #[error("invalid value {value:?} for {what}: expected {expected}")]
     InvalidArgument {

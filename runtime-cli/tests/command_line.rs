@@ -122,6 +122,9 @@ fn a_slip_is_one_line_that_helps() {
     let exec = |arguments: &[&str]| fails(&corten(&[&["exec"], arguments].concat()), 255).to_owned();
     assert!(exec(&["--user", "root", "c", "x"]).contains(r#"invalid value "root" for --user"#));
     assert!(exec(&["-u", "4294967296", "c", "x"]).contains(r#"invalid value "4294967296" for --user"#));
+    assert_eq!(exec(&["-e", "A", "c", "x"]), r#"invalid value "A" for --env: expected NAME=value"#);
+    assert!(exec(&["--cwd", "tmp", "c", "x"]).contains("for --cwd: expected an absolute path"));
+    assert!(exec(&["--preserve-fds", "700", "c", "x"]).contains(r#"invalid value "700" for --preserve-fds"#));
     assert!(exec(&["c"]).contains("a command or --process is needed"));
     assert!(line(&["list", "-f", "yaml"]).contains("expected table or json"));
     for root in ["/", "//", "/."] {

@@ -25,18 +25,18 @@ pub(super) fn fitting(path: &Path) -> io::Result<(PathBuf, Option<OwnedFd>)> {
     Ok((short, Some(dir)))
 }
 
-/// Connects to a stream socket.
-pub(crate) fn connect_path(path: &Path) -> Result<OwnedFd> {
+/// Connects to a stream socket. `doing` names the flag, for the error.
+pub(crate) fn connect_path(path: &Path, doing: &'static str) -> Result<OwnedFd> {
     let connect = || -> io::Result<OwnedFd> {
         let (short, _dir) = fitting(path)?;
         Ok(UnixStream::connect(short)?.into())
     };
-    Ok(connect().map_err(PathError::doing("connect to", path))?)
+    Ok(connect().map_err(PathError::doing(doing, path))?)
 }
 
 /// Sends a pidfd over a stream socket (`--pidfd-socket`): one connection, one message, one descriptor.
 pub(crate) fn send_pidfd(path: &Path, pidfd: impl AsFd) -> Result<()> {
-    let socket = connect_path(path)?;
+    let socket = connect_path(path, "--pidfd-socket: connect to")?;
     let sent = corten_init::sys::send_descriptor(socket.as_fd(), b"pidfd", pidfd.as_fd());
     Ok(sent.map_err(PathError::doing("send the pidfd to", path))?)
 }

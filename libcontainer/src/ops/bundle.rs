@@ -26,7 +26,8 @@ impl Bundle {
         let path = config.map_or_else(|| dir.join("config.json"), Path::to_path_buf);
         // A file that was named may well be a pipe.
         let bytes = if config.is_some() { fs::read(&path) } else { read_config(&path) };
-        let bytes = bytes.map_err(PathError::doing("open", &path))?;
+        let doing = if config.is_some() { "--config: open" } else { "open" };
+        let bytes = bytes.map_err(PathError::doing(doing, &path))?;
         let config = Config::from_slice(&bytes)?;
         let rootfs = find_rootfs(&dir, &config)?;
         Ok(Bundle { dir, rootfs, bytes, config })

@@ -26,7 +26,10 @@ impl Console {
         let refused = |problem| Err(ConfigError::new(FieldPath::new("process.terminal"), problem).into());
         match (socket, terminal) {
             (None, false) => Ok(Console::default()),
-            (Some(path), true) => Ok(Console { theirs: Some(connect_path(path)?), ours: None }),
+            (Some(path), true) => {
+                let theirs = connect_path(path, "--console-socket: connect to")?;
+                Ok(Console { theirs: Some(theirs), ours: None })
+            }
             (None, true) if detached => refused(Problem::DetachedTerminal),
             (None, true) => {
                 let (ours, theirs) = ConsoleSocket::pair()?;

@@ -49,7 +49,7 @@ fn execute(invocation: &Invocation) -> Result<u8, Failure> {
         pid_file: path(flags, "pid-file"),
         console_socket: path(flags, "console-socket"),
         pidfd_socket: path(flags, "pidfd-socket"),
-        preserve_fds: preserve_fds(flags)?,
+        preserve_fds: preserve_fds(flags).map_err(Failure::ExecUsage)?,
         listen_fds: listen_fds(),
         ignore_paused: flags.is_on("ignore-paused"),
         cgroup: flags.texts("cgroup")?,
@@ -78,8 +78,8 @@ fn changes(flags: &Given, args: Vec<String>) -> Result<ExecFlags, UsageError> {
     let text = |name| flags.text(name).map(|value| value.map(str::to_owned));
     Ok(ExecFlags {
         args,
-        cwd: text("cwd")?,
-        env: flags.texts("env")?,
+        cwd: cwd(flags)?,
+        env: env(flags)?,
         user: user(flags)?,
         additional_gids: gids(flags)?,
         caps: flags.texts("cap")?,
@@ -88,6 +88,27 @@ fn changes(flags: &Given, args: Vec<String>) -> Result<ExecFlags, UsageError> {
         process_label: text("process-label")?,
         terminal: flags.is_on("tty"),
     })
+}
+
+fn cwd(flags: &Given) -> Result<Option<String>, UsageError> {
+    match flags.text("cwd")? {
+        Some(cwd) if !cwd.starts_with('/') => {
+            let expected = "an absolute path in the container";
+            Err(UsageError::InvalidValue { flag: "cwd", value: cwd.to_owned(), expected })
+        }
+        cwd => Ok(cwd.map(str::to_owned)),
+    }
+}
+
+fn env(flags: &Given) -> Result<Vec<String>, UsageError> {
+    let env = flags.texts("env")?;
+    match env.iter().find(|e| e.find('=').is_none_or(|at| at == 0)) {
+        Some(wrong) => {
+            let value = wrong.clone();
+            Err(UsageError::InvalidValue { flag: "env", value, expected: "NAME=value" })
+        }
+        None => Ok(env),
+    }
 }
 
 fn user(flags: &Given) -> Result<Option<String>, UsageError> {

@@ -138,7 +138,20 @@ fn path(given: &Given, flag: &'static str) -> Option<PathBuf> {
 }
 
 fn preserve_fds(given: &Given) -> Result<u32, UsageError> {
-    Ok(given.parsed("preserve-fds", "a number of file descriptors")?.unwrap_or(0))
+    let count = given.parsed("preserve-fds", "a number of file descriptors")?.unwrap_or(0);
+    let first = 3 + u64::from(listen_fds());
+    match (first..first + u64::from(count)).find(|fd| !is_inherited(*fd)) {
+        None => Ok(count),
+        Some(fd) => Err(UsageError::NotOpen { count, fd }),
+    }
+}
+
+/// Whether the caller left this descriptor open for us. Those that are ours, such as the log, have close-on-exec set.
+fn is_inherited(fd: u64) -> bool {
+    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).unwrap_or_default();
+    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
+    let flags = flags.and_then(|octal| i32::from_str_radix(octal.trim(), 8).ok());
+    flags.is_some_and(|flags| flags & libc::O_CLOEXEC == 0)
 }
 
 /// What socket activation passed (sd_listen_fds(3)); nonsense counts as nothing, as in the C library's function.
