@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::config::NamespaceKind;
 use crate::plan::mount_options;
 use crate::seccomp::Arch;
-use crate::validate::{capabilities, is_supported_mount_option, words};
+use crate::validate::{capabilities, words};
 
 /// The features document of version 1.3 of the specification. An absent member means "unknown", not "no".
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -126,7 +126,7 @@ pub fn features() -> Features {
             "poststart",
             "poststop",
         ],
-        mount_options: mount_options::names().filter(|option| is_supported_mount_option(option)).collect(),
+        mount_options: mount_options::names().collect(),
         linux: linux(),
         potentially_unsafe_config_annotations: Vec::new(),
     }
@@ -143,7 +143,7 @@ fn linux() -> LinuxFeatures {
         apparmor: Enabled { enabled: true },
         selinux: Enabled { enabled: false },
         intel_rdt: Enabled { enabled: false },
-        mount_extensions: MountExtensions { idmap: Enabled { enabled: false } },
+        mount_extensions: MountExtensions { idmap: Enabled { enabled: true } },
         net_devices: Enabled { enabled: false },
         memory_policy: MemoryPolicyFeatures {
             modes: words::MEMORY_MODES.iter().map(|(word, _)| *word).collect(),

@@ -152,6 +152,20 @@ const GROUPS: &[(&[&str], &str, &str, &str)] = &[
     ),
     (
         &[
+            "idmapped/without-option",
+            "idmapped/groups-and-several",
+            "idmapped/container-mapping",
+            "idmapped/own-mapping-in-a-user-namespace",
+            "idmapped/idmap-leaves-mounts-below",
+            "idmapped/ridmap-maps-mounts-below",
+            "idmapped/writing-maps-back",
+        ],
+        "runc",
+        "1.1",
+        "older than idmapped mounts, ignores the mappings",
+    ),
+    (
+        &[
             "refused/listener-metadata-without-path",
             "refused/blkio-weight-device-empty",
             "refused/device-rule-without-allow",

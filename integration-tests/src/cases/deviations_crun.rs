@@ -58,6 +58,7 @@ pub const GROUPS: &[(&[&str], &str)] = &[
             "refused/notify-as-default",
             "refused/burst-above-quota",
             "refused/idmap-without-user-namespace",
+            "idmapped/tmpfs-is-refused",
         ],
         "names files and calls in other words than runc, and not the container or the member at fault",
     ),

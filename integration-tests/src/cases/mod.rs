@@ -18,6 +18,7 @@ mod events;
 mod exec;
 mod hooks;
 mod hot_mounts;
+mod id_mapped;
 mod input;
 mod lifecycle;
 mod mount_options;
@@ -46,6 +47,7 @@ pub fn all() -> Vec<Case> {
         namespaces::cases(),
         mounts::cases(),
         mount_options::cases(),
+        id_mapped::cases(),
         copy_up::cases(),
         devices::cases(),
         hooks::cases(),

@@ -30,4 +30,4 @@ pub mod sys;
 pub use frame::{Frame, Phase, Step, Verb};
 pub use own_binary::{OwnBinary, Segment};
 pub use plan::*;
-pub use run::{Launch, launch};
+pub use run::{Launch, launch, park};

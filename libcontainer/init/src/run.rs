@@ -62,6 +62,26 @@ pub fn launch(launch: &Launch<'_>) -> rustix::io::Result<(i32, OwnedFd)> {
     }
 }
 
+/// Clones a process that does nothing until `wait`, the end of a pipe that is read, has no writer any more: it holds
+/// namespaces. Returns in the parent only.
+///
+/// # Errors
+///
+/// What clone3(2) says.
+pub fn park(flags: u64, wait: RawFd) -> rustix::io::Result<(i32, OwnedFd)> {
+    match sys::spawn(flags | sys::CLONE_PIDFD, None)? {
+        Cloned::Child => {
+            // With the writing end among the descriptors it would wait for itself.
+            if close_others(&[wait]).is_ok() {
+                let _ = retry(|| rustix::io::read(sys::borrow(wait), &mut [0u8; 1]));
+            }
+            sys::exit(0)
+        }
+        Cloned::Parent { pid, pidfd: Some(pidfd) } => Ok((pid, pidfd)),
+        Cloned::Parent { pidfd: None, .. } => Err(Errno::NOSYS),
+    }
+}
+
 fn child(launch: &Launch<'_>) -> ! {
     reset_signals();
     let channel = Channel { socket: sys::borrow(launch.channel) };

@@ -56,6 +56,18 @@ pub enum LaunchError {
         /// What would help.
         hint: &'static str,
     },
+    /// The ids of a mount could not be mapped.
+    #[error("mounts[{mount}].uidMappings: {step}: {}{}", Strerror(source), InBrackets(.hint))]
+    IdMappedMount {
+        /// Index in `mounts`.
+        mount: usize,
+        /// The system call, or what it was for.
+        step: &'static str,
+        /// What the kernel said.
+        source: io::Error,
+        /// What would help.
+        hint: &'static str,
+    },
     /// newuidmap or newgidmap failed.
     #[error("{field}: {helper} failed: {output}")]
     MappingHelper {

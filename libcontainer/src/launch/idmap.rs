@@ -47,14 +47,20 @@ fn failed(side: &Side, source: io::Error) -> LaunchError {
     LaunchError::Mapping { field: side.field, source, hint }
 }
 
-fn write_map(pid: i32, side: &Side, privileged: bool, mappings: &[IdMapping]) -> Result<()> {
-    if mappings.is_empty() {
-        return Ok(());
-    }
+/// What is written to `uid_map` and `gid_map`.
+pub(super) fn map_text(mappings: &[IdMapping]) -> String {
     let mut text = String::with_capacity(mappings.len() * 33);
     for m in mappings {
         let _ = writeln!(text, "{} {} {}", m.container_id, m.host_id, m.size);
     }
+    text
+}
+
+fn write_map(pid: i32, side: &Side, privileged: bool, mappings: &[IdMapping]) -> Result<()> {
+    if mappings.is_empty() {
+        return Ok(());
+    }
+    let text = map_text(mappings);
     let path = format!("/proc/{pid}/{}", side.file);
     let own_only = mappings.len() == 1 && mappings[0].size == 1;
     match std::fs::write(&path, text) {

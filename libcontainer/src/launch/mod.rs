@@ -2,6 +2,7 @@
 
 mod error;
 mod gate;
+mod id_maps;
 mod idmap;
 mod own_binary;
 mod prepare;

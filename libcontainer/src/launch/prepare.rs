@@ -8,6 +8,7 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::mount::{OpenTreeFlags, open_tree};
 
 use super::error::LaunchError;
+use super::id_maps::UserNamespaces;
 use super::sys::namespace_type;
 use crate::config::NamespaceKind;
 use crate::error::{PathError, Result};
@@ -51,11 +52,18 @@ impl Prepared {
 /// Opens everything, in one go.
 pub(crate) fn prepare(demands: &[Demand], mut sources: Sources) -> Result<Prepared> {
     let mut cgroups = sources.cgroups.drain(..);
+    let mut namespaces = UserNamespaces::default();
     let mut owned = Vec::with_capacity(demands.len() + 1);
     for demand in demands {
         let fd = match demand {
             Demand::Namespace { kind, path } => Some(open_namespace(*kind, path)?),
-            Demand::BindSource { mount, path, recursive } => Some(copy_source(*mount, path, *recursive)?),
+            Demand::BindSource { mount, path, recursive, ids } => {
+                let tree = copy_source(*mount, path, *recursive)?;
+                if let Some(ids) = ids {
+                    namespaces.apply(tree.as_fd(), ids, *mount)?;
+                }
+                Some(tree)
+            }
             Demand::Console => sources.console.take(),
             Demand::Gate => sources.gate.take(),
             Demand::Cgroup(_) => cgroups.next(),

@@ -7,6 +7,7 @@ mod arena;
 mod create;
 mod devices;
 mod hot;
+mod id_maps;
 mod join;
 pub mod mount_options;
 mod mounts;
@@ -26,6 +27,7 @@ use corten_init::{Op, Plan, Slot, Usher};
 pub use arena::Arena;
 pub use create::compile_create;
 pub use hot::{HotMounts, compile_mounts};
+pub use id_maps::{Ids, MountIds};
 pub use join::{JoinRequest, compile_exec};
 pub use mounts::clean;
 pub use origin::Origin;
@@ -61,6 +63,8 @@ pub enum Demand {
         path: PathBuf,
         /// With everything below.
         recursive: bool,
+        /// How it shows the owners of its files.
+        ids: Option<MountIds>,
     },
     /// The connected console socket.
     Console,

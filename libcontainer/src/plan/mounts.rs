@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use corten_init::{Attrs, BindFrom, Guard, MountOp, Node, Op, Param, Source};
 
 use super::mount_options::{Effect, effect};
-use super::{Builder, Demand, Origin, Request};
+use super::{Builder, Demand, Origin, Request, id_maps};
 use crate::cgroup::{Hierarchy, Layout};
 use crate::config::{Mount, NamespaceKind};
 use crate::error::{ConfigError, FieldPath, Problem};
@@ -39,6 +39,7 @@ pub(super) struct Options<'o> {
     bind: Option<bool>,
     remount: bool,
     copy_up: bool,
+    id_map: Option<bool>,
     superblock: Vec<&'static str>,
     data: Vec<&'o str>,
 }
@@ -67,8 +68,8 @@ impl<'o> Options<'o> {
             Some(Effect::Remount) => self.remount = true,
             Some(Effect::Superblock(flag)) => self.superblock.push(flag),
             Some(Effect::CopyUp) => self.copy_up = true,
-            // Validation has refused what is not supported.
-            Some(Effect::Nothing | Effect::IdMap { .. }) => {}
+            Some(Effect::IdMap { recursive }) => self.id_map = Some(recursive || self.id_map == Some(true)),
+            Some(Effect::Nothing) => {}
             // The kernel splits its data at commas; so one option may be several.
             None => self.data.extend(option.split(',').filter(|o| !o.is_empty())),
         }
@@ -118,6 +119,9 @@ pub(super) fn lower_mounts(b: &mut Builder<'_>, r: &Request<'_>) -> Result<(), C
         let options = Options::of(mount);
         let one = One { i, mount, target, options };
         one.check_copy_up()?;
+        if one.options.remount || !one.options.is_bind() {
+            id_maps::refuse(i, mount, one.options.id_map)?;
+        }
         match (one.options.bind, mount.kind.as_deref()) {
             _ if one.options.remount => remount(b, &one),
             (Some(recursive), _) => bind(b, r, &one, recursive)?,
@@ -253,8 +257,9 @@ fn bind(b: &mut Builder<'_>, r: &Request<'_>, one: &One<'_>, recursive: bool) ->
         return Err(ConfigError::new(at.field("options"), Problem::Malformed { value, expected }));
     }
     let path = r.bundle.join(source);
-    let from = if r.opens_sources_for_child() {
-        BindFrom::Slot(b.demand(Demand::BindSource { mount: one.i, path, recursive }))
+    let ids = id_maps::of_bind(r, one.i, one.mount, one.options.id_map)?;
+    let from = if ids.is_some() || r.opens_sources_for_child() {
+        BindFrom::Slot(b.demand(Demand::BindSource { mount: one.i, path, recursive, ids }))
     } else {
         BindFrom::Path(b.path(&path))
     };

@@ -198,12 +198,6 @@ pub fn validate_resources(resources: &Resources, at: &FieldPath) -> Result<(), C
     resources::resources(resources, At::path(at))
 }
 
-/// Whether a mount option of the specification is not refused as yet to be implemented.
-#[must_use]
-pub fn is_supported_mount_option(option: &str) -> bool {
-    unsupported::mount_option(option).is_none()
-}
-
 const PROCESS: At<'_> = At::top("process");
 
 fn check_process(process: &Process, at: At<'_>) -> Check {

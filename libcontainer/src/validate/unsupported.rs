@@ -5,7 +5,7 @@
 
 use super::at::At;
 use super::{Check, Context};
-use crate::config::{Config, Process};
+use crate::config::Process;
 use crate::error::Problem;
 
 const LINUX: At<'_> = At::top("linux");
@@ -17,7 +17,6 @@ pub(super) fn unsupported(cx: &Context<'_>) -> Check {
         return Err(At::top("process")
             .err(Problem::Missing { why: "(a container without a process cannot be started)" }));
     }
-    mounts(cx.config)?;
     refuse(!linux.time_offsets.is_empty(), LINUX.field("timeOffsets"), "clock offsets")?;
     refuse(!linux.net_devices.is_empty(), LINUX.field("netDevices"), "moving network devices")?;
     refuse(linux.intel_rdt.is_some(), LINUX.field("intelRdt"), "Intel resource director technology")?;
@@ -28,27 +27,6 @@ pub(super) fn unsupported(cx: &Context<'_>) -> Check {
 /// Members of a process, also one of `exec`.
 pub(super) fn process(process: &Process, at: At<'_>) -> Check {
     refuse(has(process.selinux_label.as_ref()), at.field("selinuxLabel"), "SELinux")
-}
-
-/// What a mount option would need that is not there.
-pub(super) fn mount_option(option: &str) -> Option<&'static str> {
-    match option {
-        "idmap" | "ridmap" => Some("id-mapped mounts"),
-        _ => None,
-    }
-}
-
-fn mounts(config: &Config) -> Check {
-    const AT: At<'_> = At::top("mounts");
-    for (i, mount) in config.mounts.iter().enumerate() {
-        let at = AT.index(i);
-        refuse(!mount.uid_mappings.is_empty(), at.field("uidMappings"), "id-mapped mounts")?;
-        for (j, option) in mount.options.iter().enumerate() {
-            let missing = mount_option(option);
-            refuse(missing.is_some(), at.field("options").index(j), missing.unwrap_or_default())?;
-        }
-    }
-    Ok(())
 }
 
 /// The agent's socket matters only if a call is sent there; a path that nobody uses is ignored (config-linux.md).

@@ -267,12 +267,6 @@ fn not_supported_yet() {
             "clock offsets",
         ),
         (
-            "/mounts/0",
-            json!({ "destination": "/x", "source": "/y", "options": ["bind", "idmap"] }),
-            "mounts[0].options[1]",
-            "id-mapped mounts",
-        ),
-        (
             "/linux/seccomp",
             json!({ "defaultAction": "SCMP_ACT_NOTIFY", "listenerPath": "/agent" }),
             "linux.seccomp.defaultAction",
@@ -289,11 +283,4 @@ fn not_supported_yet() {
     for (pointer, value, path, what) in unsupported {
         refused(&with(sound(), pointer, value), path, &format!("is not supported: {what}"));
     }
-    let mapping = json!([{ "containerID": 0, "hostID": 0, "size": 1 }]);
-    let mount = json!({ "destination": "/x", "source": "/y", "options": ["bind"], "uidMappings": mapping, "gidMappings": mapping });
-    refused(
-        &with(sound(), "/mounts/0", mount),
-        "mounts[0].uidMappings",
-        "is not supported: id-mapped mounts",
-    );
 }
