@@ -255,6 +255,14 @@ pub const GROUPS: &[(&[&str], &str)] = &[
         ],
         "older than this member, ignores it",
     ),
+    (
+        &["clocks/in-a-user-namespace", "clocks/out-of-range-is-refused"],
+        "leaves the cgroup behind when the clocks cannot be set, in a user namespace never",
+    ),
+    (
+        &["clocks/with-a-joined-pid-namespace"],
+        "cannot unshare the time namespace after it has joined another",
+    ),
     (&["optional/harmless-zeroes"], "refuses an empty `network` on cgroup v2"),
     (&["features/mount-options-are-accepted"], "announces r*atime options that it passes on incompletely"),
     (

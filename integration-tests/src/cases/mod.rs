@@ -6,6 +6,7 @@ mod attacks;
 mod capabilities;
 mod cgroups;
 mod cgroups_unified;
+mod clocks;
 mod compat;
 mod console;
 mod contract;
@@ -45,6 +46,7 @@ pub fn all() -> Vec<Case> {
         process::cases(),
         capabilities::cases(),
         namespaces::cases(),
+        clocks::cases(),
         mounts::cases(),
         mount_options::cases(),
         id_mapped::cases(),

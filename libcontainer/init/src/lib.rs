@@ -13,6 +13,7 @@
 
 pub mod bpf;
 mod channel;
+mod clocks;
 mod console;
 mod copy_up;
 mod frame;

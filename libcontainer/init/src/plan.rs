@@ -47,6 +47,11 @@ pub struct Join {
 pub enum Op<'a> {
     /// Join a namespace from within.
     Join(Join),
+    /// Make and enter a time namespace whose clocks are set off.
+    Clocks {
+        /// What is written to `timens_offsets`.
+        offsets: &'a [u8],
+    },
     /// Tell the parent how far the child is, and wait for its word.
     Barrier(crate::Phase),
     /// Become id 0 of a user namespace that was just entered.

@@ -10,6 +10,7 @@ use rustix::net::{SocketFlags, accept_with};
 use rustix::process::{chdir, chroot, fchdir, pivot_root, setsid, umask};
 
 use crate::channel::{At, Channel, Failure, Result, receive_go, retry};
+use crate::clocks::set_clocks;
 use crate::console::make_console;
 use crate::frame::{Frame, Step, Verb};
 use crate::identity;
@@ -213,6 +214,7 @@ impl<'a> Init<'a> {
     fn perform(&mut self, op: &Op<'a>) -> Result {
         match op {
             Op::Join(join) => self.launch.join(*join).at_item(Step::Setns, u64::from(join.kinds)),
+            Op::Clocks { offsets } => set_clocks(offsets),
             Op::Barrier(phase) => self.channel.barrier(*phase),
             Op::BecomeRoot => become_root(),
             Op::Conceal => sys::prctl(sys::PR_SET_DUMPABLE, 0, 0).at(Step::Prctl),

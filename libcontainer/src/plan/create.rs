@@ -24,7 +24,7 @@ use crate::validate::sysctl::proc_path;
 pub fn compile_create<'a>(arena: &'a Arena, r: &Request<'_>) -> Result<Compiled<'a>, ConfigError> {
     let mut b = Builder::new(arena);
     let cgroups = b.cgroups(r.cgroup_files);
-    let stages = stages(&r.valid.namespaces);
+    let stages = stages(&r.valid.namespaces, has_offsets(r));
     let usher = enter_namespaces(&mut b, r, &stages);
     b.step(Op::NewSession, "new session");
     if !r.no_new_keyring {
@@ -50,6 +50,10 @@ pub fn compile_create<'a>(arena: &'a Arena, r: &Request<'_>) -> Result<Compiled<
 
 /// Joins, id mappings, and what has to wait for them.
 fn enter_namespaces<'a>(b: &mut Builder<'a>, r: &Request<'_>, stages: &Stages) -> Option<Usher<'a>> {
+    if stages.clocks {
+        // While this process still is who the runtime was: the files in its directory of /proc are that user's.
+        b.push(Op::Clocks { offsets: clock_offsets(b.arena, r) }, Origin::Field("linux.timeOffsets"));
+    }
     let mut joins = Vec::new();
     for kind in &stages.joins {
         let path = r.valid.namespaces.joins(*kind).unwrap_or_default();
@@ -76,6 +80,17 @@ fn enter_namespaces<'a>(b: &mut Builder<'a>, r: &Request<'_>, stages: &Stages) -
         b.step(Op::Unshare { kinds: stages.unshare_later }, "cgroup or ipc namespace");
     }
     stages.usher.then(|| Usher { joins: b.arena.slice(&joins) })
+}
+
+fn has_offsets(r: &Request<'_>) -> bool {
+    r.valid.config.linux.as_ref().is_some_and(|linux| !linux.time_offsets.is_empty())
+}
+
+/// One line for each clock, as time_namespaces(7) has it.
+fn clock_offsets<'a>(arena: &'a Arena, r: &Request<'_>) -> &'a [u8] {
+    let offsets = r.valid.config.linux.iter().flat_map(|linux| &linux.time_offsets);
+    let lines: String = offsets.map(|(clock, at)| format!("{clock} {} {}\n", at.secs, at.nanosecs)).collect();
+    arena.bytes(lines.as_bytes())
 }
 
 fn host_names(b: &mut Builder<'_>, r: &Request<'_>) {

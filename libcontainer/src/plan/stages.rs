@@ -15,6 +15,8 @@ pub struct Stages {
     pub clone_flags: u64,
     /// Whether the parent has to write id mappings.
     pub mappings: bool,
+    /// Whether the process makes its time namespace by itself, because the clocks have to be set before it is in there.
+    pub clocks: bool,
     /// Whether the process is to become id 0 of a user namespace.
     pub become_root: bool,
     /// `CLONE_NEW*` that are unshared later: the cgroup namespace, when the process is in its cgroup; and in a user
@@ -51,17 +53,19 @@ const JOIN_ORDER: [NamespaceKind; 8] = [
     NamespaceKind::Mount,
 ];
 
-/// Decides the stages.
+/// Decides the stages; `offsets` is whether clocks are set off (`linux.timeOffsets`).
 #[must_use]
-pub fn stages(namespaces: &Namespaces<'_>) -> Stages {
+pub fn stages(namespaces: &Namespaces<'_>, offsets: bool) -> Stages {
     use NamespaceKind::{Cgroup, Ipc, Pid, Time, User};
     let joins: Vec<NamespaceKind> =
         JOIN_ORDER.into_iter().filter(|kind| namespaces.joins(*kind).is_some()).collect();
     let new_user = namespaces.creates(User);
     let become_root = new_user || namespaces.joins(User).is_some();
     let late = |kind| kind == Cgroup || (kind == Ipc && become_root);
+    let clocks = offsets && namespaces.creates(Time);
     let flags = |later: bool| {
         let made = namespaces.iter().filter(|(kind, path)| path.is_none() && late(*kind) == later);
+        let made = made.filter(|(kind, _)| !(clocks && *kind == Time));
         made.map(|(kind, _)| clone_flag(kind)).fold(0, |all, flag| all | flag)
     };
     // Entering a pid or time namespace only affects children. What is made has to belong to the user namespace that is
@@ -72,6 +76,7 @@ pub fn stages(namespaces: &Namespaces<'_>) -> Stages {
         joins,
         clone_flags: u64::from(flags(false)),
         mappings: new_user,
+        clocks,
         become_root,
         unshare_later: flags(true),
     }
@@ -83,7 +88,14 @@ mod tests {
 
     const ALL: [NamespaceKind; 8] = JOIN_ORDER;
 
-    /// Every way to leave out, create or join each of the eight kinds: 3^8.
+    /// Every way to leave out, create or join each of the eight kinds, 3^8; and each of them with offsets and without.
+    fn every_stages() -> impl Iterator<Item = (Vec<(NamespaceKind, Option<&'static str>)>, Stages)> {
+        every_combination().flat_map(|entries| {
+            let spaces = Namespaces::new(entries.clone());
+            [false, true].map(|offsets| (entries.clone(), stages(&spaces, offsets)))
+        })
+    }
+
     fn every_combination() -> impl Iterator<Item = Vec<(NamespaceKind, Option<&'static str>)>> {
         (0..3usize.pow(8)).map(|n| {
             let choice = |i: usize| n / 3usize.pow(u32::try_from(i).unwrap()) % 3;
@@ -98,10 +110,10 @@ mod tests {
 
     #[test]
     fn every_namespace_is_made_or_entered_exactly_once() {
-        for entries in every_combination() {
-            let stages = stages(&Namespaces::new(entries.clone()));
+        for (entries, stages) in every_stages() {
+            let clocks = if stages.clocks { clone_flag(NamespaceKind::Time) } else { 0 };
             for (kind, path) in &entries {
-                let flags = [stages.clone_flags, u64::from(stages.unshare_later)];
+                let flags = [stages.clone_flags, u64::from(stages.unshare_later), u64::from(clocks)];
                 let made = flags.iter().filter(|f| **f & u64::from(clone_flag(*kind)) != 0).count();
                 let entered = stages.joins.iter().filter(|k| *k == kind).count();
                 let expected = (usize::from(path.is_none()), usize::from(path.is_some()));
@@ -115,18 +127,26 @@ mod tests {
     #[test]
     fn an_usher_exactly_where_the_kernel_demands_one() {
         use NamespaceKind::{Pid, Time, User};
-        for entries in every_combination() {
+        for (entries, stages) in every_stages() {
             let spaces = Namespaces::new(entries.clone());
             let demanded = [Pid, Time, User].iter().any(|k| spaces.joins(*k).is_some())
                 || (spaces.creates(User) && entries.iter().any(|(_, path)| path.is_some()));
-            assert_eq!(stages(&spaces).usher, demanded, "{entries:?}");
+            assert_eq!(stages.usher, demanded, "{entries:?}");
+        }
+    }
+
+    #[test]
+    fn clocks_are_set_in_a_namespace_that_is_made() {
+        for entries in every_combination() {
+            let spaces = Namespaces::new(entries);
+            assert_eq!(stages(&spaces, true).clocks, spaces.creates(NamespaceKind::Time));
+            assert!(!stages(&spaces, false).clocks);
         }
     }
 
     #[test]
     fn the_cgroup_namespace_is_never_made_by_clone() {
-        for entries in every_combination() {
-            let stages = stages(&Namespaces::new(entries));
+        for (_, stages) in every_stages() {
             assert_eq!(stages.clone_flags & u64::from(clone_flag(NamespaceKind::Cgroup)), 0);
         }
     }

@@ -17,7 +17,6 @@ pub(super) fn unsupported(cx: &Context<'_>) -> Check {
         return Err(At::top("process")
             .err(Problem::Missing { why: "(a container without a process cannot be started)" }));
     }
-    refuse(!linux.time_offsets.is_empty(), LINUX.field("timeOffsets"), "clock offsets")?;
     refuse(!linux.net_devices.is_empty(), LINUX.field("netDevices"), "moving network devices")?;
     refuse(linux.intel_rdt.is_some(), LINUX.field("intelRdt"), "Intel resource director technology")?;
     refuse(has(linux.mount_label.as_ref()), LINUX.field("mountLabel"), "SELinux")?;

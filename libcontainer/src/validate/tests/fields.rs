@@ -254,18 +254,11 @@ fn hooks() {
 
 #[test]
 fn not_supported_yet() {
-    let time = json!([{ "type": "time" }]);
     let unsupported = [
         ("/process/selinuxLabel", json!("l"), "process.selinuxLabel", "SELinux"),
         ("/linux/netDevices", json!({ "eth0": {} }), "linux.netDevices", "moving network devices"),
         ("/linux/intelRdt", json!({}), "linux.intelRdt", "Intel resource director technology"),
         ("/linux/mountLabel", json!("l"), "linux.mountLabel", "SELinux"),
-        (
-            "/linux",
-            json!({ "namespaces": time, "timeOffsets": { "boottime": { "secs": 1 } } }),
-            "linux.timeOffsets",
-            "clock offsets",
-        ),
         (
             "/linux/seccomp",
             json!({ "defaultAction": "SCMP_ACT_NOTIFY", "listenerPath": "/agent" }),
