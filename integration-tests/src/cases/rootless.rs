@@ -7,7 +7,7 @@ use crate::registry::{Case, Need};
 use crate::{Bundle, Ctx, Facts, Failure, ensure, ensure_eq, leaks};
 use serde_json::json;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub fn cases() -> Vec<Case> {
     let case = |name: &str, clauses, body: fn(&Ctx) -> Verdict| {
@@ -25,6 +25,11 @@ pub fn cases() -> Vec<Case> {
         case("readonly-root", &["ROOT-05"], readonly_root),
         case("delete-force", &["OPS-20"], delete_force).practice(),
         case("foreign-id-is-refused", &["IDM-08"], foreign_id).practice(),
+        case("subordinate-ids", &["IDM-01", "IDM-08", "PROC-15"], subordinate_ids).practice().needs(&[
+            Need::UnprivilegedUserNs,
+            Need::Root,
+            Need::File("/usr/bin/newuidmap"),
+        ]),
         case("cgroup-is-readonly", &["MNT-14"], cgroup_readonly).practice(),
         case("failure-leaves-nothing", &["LIF-13"], failure),
         case("hooks", &["HK-01"], hooks),
@@ -201,6 +206,31 @@ fn foreign_id(ctx: &Ctx) -> Verdict {
         out.stderr
     );
     user.clean()
+}
+
+/// With a range of subordinate ids a container has more than one user, and its groups are its own.
+fn subordinate_ids(ctx: &Ctx) -> Verdict {
+    ctx.change_mounts();
+    let ranges = ctx.scratch().join("ranges");
+    fs::write(&ranges, format!("{USER}:100000:65536\nnobody:100000:65536\n"))?;
+    for file in ["/etc/subuid", "/etc/subgid"] {
+        crate::sys::mount(&ranges.to_string_lossy(), Path::new(file), "", libc::MS_BIND, "")?;
+    }
+    let user = User::new(ctx)?;
+    let mut b = ctx.rootless_bundle()?;
+    let maps = json!([{"containerID": 0, "hostID": USER, "size": 1}, {"containerID": 1, "hostID": 100_000, "size": 999}]);
+    b.set("/linux/uidMappings", maps.clone()).set("/linux/gidMappings", maps);
+    b.set("/process/user", json!({"uid": 5, "gid": 6, "additionalGids": [7, 8]}));
+    let f = user.facts(&b)?.remove(0);
+    ensure_eq!(f.status("Uid"), "5 5 5 5", "Uid");
+    ensure_eq!(f.status("Gid"), "6 6 6 6", "Gid");
+    ensure_eq!(f.status("Groups"), "7 8", "Groups");
+    let words: Vec<&str> = f.str("/uid_map").split_whitespace().collect();
+    ensure_eq!(words[3..], ["1", "100000", "999"], "second extent of uid_map");
+    for file in ["/etc/subuid", "/etc/subgid"] {
+        crate::sys::detach(Path::new(file))?;
+    }
+    Ok(())
 }
 
 /// CVE-2023-25809.

@@ -44,6 +44,8 @@ pub use stats::{
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 
+use crate::error::PathError;
+
 use dir::Dir;
 
 type Result<T> = std::result::Result<T, Error>;
@@ -105,8 +107,15 @@ impl Cgroup {
     /// The directory in the unified hierarchy, for `clone3(CLONE_INTO_CGROUP)` (Linux 5.7). There is one on pure v2
     /// and on hybrid machines.
     #[must_use]
-    pub fn unified_dir(&self) -> Option<BorrowedFd<'_>> {
-        self.unified().and_then(|m| m.dir.fd().ok())
+    ///
+    /// # Errors
+    /// When there is one and it cannot be opened: whoever went on without it would run outside of all limits.
+    pub fn unified_dir(&self) -> Result<Option<BorrowedFd<'_>>> {
+        let Some(member) = self.unified() else { return Ok(None) };
+        match member.dir.fd() {
+            Ok(fd) => Ok(Some(fd)),
+            Err(e) => Err(PathError::doing("open", member.dir.path())(e).into()),
+        }
     }
 
     /// Files through which a process joins by itself: it writes the byte `0` to each.

@@ -219,9 +219,10 @@ fn clone(
             cgroup,
         })
     };
-    match attempt(plan, prepared, cgroup.unified_dir()) {
+    let unified = cgroup.unified_dir()?;
+    match attempt(plan, prepared, unified) {
         Err(Errno::NOSYS | Errno::TOOBIG | Errno::BUSY | Errno::OPNOTSUPP | Errno::ACCESS | Errno::INVAL)
-            if cgroup.unified_dir().is_some() =>
+            if unified.is_some() =>
         {
             let files = cgroup.join_fds(false)?.into_iter();
             let cgroups: Vec<Slot> = files.map(|fd| Slot(prepared.add(fd))).collect();

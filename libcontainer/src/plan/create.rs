@@ -10,7 +10,7 @@ use super::scheduling::{By, push_scheduling};
 use super::stages::{Stages, clone_flag, stages};
 use super::{
     Arena, Builder, Circumstances, Compiled, Demand, MS_PRIVATE, MS_REC, MS_SHARED, Origin, Request, clean,
-    could_write_binary, devices, mount_options, mounts,
+    could_write_binary, devices, groups_are_denied, mount_options, mounts,
 };
 use crate::config::NamespaceKind;
 use crate::error::ConfigError;
@@ -224,7 +224,7 @@ fn finish_process(b: &mut Builder<'_>, r: &Request<'_>, runnable: &Runnable<'_>)
     push_scheduling(b, runnable.process, r.valid.config.linux.as_ref(), by);
     let gate = if r.gate { Some(b.demand(Demand::Gate)) } else { None };
     let how = Circumstances {
-        keep_groups: r.host.euid != 0,
+        keep_groups: groups_are_denied(r.host, r.valid.config.linux.as_ref()),
         keep_admin: r.filter.is_some() && !runnable.process.no_new_privileges,
         preserve_fds: r.preserve_fds,
         own_binary: r.host.own_binary,

@@ -4,7 +4,9 @@ use corten_init::{Join, Op, Usher};
 
 use super::runnable::{Runnable, apparmor, push_console, push_program, push_rlimits};
 use super::scheduling::{By, push_affinity, push_settings};
-use super::{Arena, Builder, Circumstances, Compiled, Demand, clone_flag, could_write_binary};
+use super::{
+    Arena, Builder, Circumstances, Compiled, Demand, clone_flag, could_write_binary, groups_are_denied,
+};
 use crate::config::{Linux, NamespaceKind};
 use crate::host::HostFacts;
 use crate::seccomp::Filter;
@@ -80,7 +82,7 @@ fn join_process(b: &mut Builder<'_>, r: &JoinRequest<'_>) {
     push_settings(b, process, r.linux, by);
     push_affinity(b, process);
     let how = Circumstances {
-        keep_groups: r.host.euid != 0,
+        keep_groups: groups_are_denied(r.host, r.linux),
         keep_admin: r.filter.is_some() && !process.no_new_privileges,
         preserve_fds: r.preserve_fds,
         own_binary: r.host.own_binary,

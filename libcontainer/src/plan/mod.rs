@@ -35,7 +35,7 @@ pub use process::Circumstances;
 pub use scheduling::{bits, io_priority, sched_attr};
 pub use stages::{Stages, clone_flag, stages};
 
-use crate::config::NamespaceKind;
+use crate::config::{Linux, NamespaceKind};
 use crate::host::HostFacts;
 use crate::seccomp::Filter;
 use crate::validate::{Namespaces, Valid};
@@ -149,6 +149,13 @@ impl Request<'_> {
             !(h.prestart.is_empty() && h.create_runtime.is_empty() && h.create_container.is_empty())
         })
     }
+}
+
+/// A runtime without privileges that maps its own group only has to give up setgroups(2) for that
+/// (user_namespaces(7)); with a range of /etc/subgid it has not.
+fn groups_are_denied(host: &HostFacts, linux: Option<&Linux>) -> bool {
+    let single = linux.is_none_or(|l| l.gid_mappings.len() == 1 && l.gid_mappings[0].size == 1);
+    host.euid != 0 && single
 }
 
 /// Only who is root outside as well, and in no other user namespace, could write to the runtime's program.

@@ -64,7 +64,7 @@ fn attach_from_outside() {
 fn clone_into_cgroup() {
     on_every_layout("clone", |mut f| {
         f.create();
-        let Some(dir) = f.cgroup().unified_dir() else {
+        let Some(dir) = f.cgroup().unified_dir().unwrap() else {
             println!("skipped on this machine's own layout: version 1 without a unified hierarchy");
             return;
         };
@@ -180,7 +180,7 @@ fn existing_cgroups() {
 fn no_cgroup() {
     let paths = Cgroup::plan(&Layout::None, Some("/x"), "id", false).expect("plan");
     let none = Cgroup::create(paths).expect("create");
-    assert!(none.is_none() && none.unified_dir().is_none());
+    assert!(none.is_none() && none.unified_dir().unwrap().is_none());
     let asked = serde_json::from_str(r#"{"memory":{"limit":1048576}}"#).expect("test input");
     let writes = lower(&asked, Kind::Unified, &FieldPath::new("linux.resources")).expect("lower");
     let e = none.apply(&writes).expect_err("nowhere to write").to_string();
