@@ -106,7 +106,6 @@ impl Cgroup {
 
     /// The directory in the unified hierarchy, for `clone3(CLONE_INTO_CGROUP)` (Linux 5.7). There is one on pure v2
     /// and on hybrid machines.
-    #[must_use]
     ///
     /// # Errors
     /// When there is one and it cannot be opened: whoever went on without it would run outside of all limits.
