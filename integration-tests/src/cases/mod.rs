@@ -35,6 +35,7 @@ mod state;
 mod stress;
 mod terminal;
 mod threats;
+mod two_phase;
 mod update;
 
 /// Every case, in the order of the report.
@@ -69,6 +70,7 @@ pub fn all() -> Vec<Case> {
         parity::cases(),
         compat::cases(),
         threats::cases(),
+        two_phase::cases(),
         attacks::cases(),
         stress::cases(),
     ];

@@ -2,6 +2,7 @@
 
 mod error;
 mod gate;
+mod go;
 mod id_maps;
 mod idmap;
 mod own_binary;
@@ -14,6 +15,7 @@ mod terminal;
 
 pub use error::{Death, InitFailure, LaunchError};
 pub(crate) use gate::{Gate, knock};
+pub(crate) use go::GoFifo;
 pub(crate) use idmap::write_mappings;
 pub(crate) use prepare::{Sources, prepare};
 pub(crate) use session::{Event, Session};

@@ -13,8 +13,8 @@ use crate::config::{Config, Process, User};
 use crate::error::{ConfigError, Error, FieldPath, PathError, Problem, Result, SyscallError};
 use crate::host::HostFacts;
 use crate::launch::{
-    ConsoleSocket, Event, ForegroundSignals, LaunchError, Session, Sources, Terminal, prepare, send_pidfd,
-    wait_foreground,
+    ConsoleSocket, Event, ForegroundSignals, GoFifo, LaunchError, Session, Sources, Terminal, prepare,
+    send_pidfd, wait_foreground,
 };
 use crate::plan::{Arena, JoinRequest, compile_exec};
 use crate::state::{Operation, State, StateError, Status, Store, lifecycle, pidfile};
@@ -38,7 +38,8 @@ pub fn exec(store: &Store, options: &ExecOptions) -> Result<i32> {
     if signals.is_some() {
         adopt_size(config.process.as_mut());
     }
-    let (session, terminal) = begin(&state, &config, options).map_err(|e| explain_end(e, &state))?;
+    let begun = begin(&state, &config, options, signals.as_ref());
+    let (session, terminal) = begun.map_err(|e| explain_end(e, &state))?;
     let death = match (signals, terminal) {
         (Some(signals), Some(terminal)) => terminal.attend(&signals, session.pid, &session.pidfd)?,
         (Some(signals), None) => wait_foreground(&signals, session.pid, &session.pidfd)?,
@@ -48,9 +49,16 @@ pub fn exec(store: &Store, options: &ExecOptions) -> Result<i32> {
 }
 
 /// Joins the container, up to where the program runs.
-fn begin(state: &State, config: &Config, options: &ExecOptions) -> Result<(Session, Option<Terminal>)> {
+fn begin(
+    state: &State,
+    config: &Config,
+    options: &ExecOptions,
+    signals: Option<&ForegroundSignals>,
+) -> Result<(Session, Option<Terminal>)> {
+    let fifo = options.wait_fifo.as_deref().map(GoFifo::open).transpose()?;
     let (mut session, cgroup, console) = join(state, config, options)?;
-    match follow(&mut session, config, options, console) {
+    let go = |session: &mut Session| fifo.as_ref().map_or(Ok(()), |fifo| fifo.wait(session, signals));
+    match follow(&mut session, config, options, console, go) {
         Ok(terminal) => Ok((session, terminal)),
         Err(error) => {
             session.kill();
@@ -216,6 +224,7 @@ fn follow(
     config: &Config,
     options: &ExecOptions,
     console: Option<ConsoleSocket>,
+    go: impl FnOnce(&mut Session) -> Result<()>,
 ) -> Result<Option<Terminal>> {
     let score = config.process.as_ref().and_then(|p| p.oom_score_adj);
     if let Some(score) = score {
@@ -226,6 +235,7 @@ fn follow(
         _ => return Err(LaunchError::Protocol { verb: "reached" }.into()),
     }
     let terminal = console.map(ConsoleSocket::receive).transpose()?;
+    go(session)?;
     // The first word stands for the state of a container, which a process that joins does not have.
     session.start()?;
     match session.next()? {

@@ -86,6 +86,8 @@ pub struct ExecOptions {
     pub preserve_fds: u32,
     /// Sockets passed by socket activation (sd_listen_fds(3)), from descriptor 3 on: the `LISTEN_FDS` of the caller.
     pub listen_fds: u32,
+    /// Make the process, and let its program run only when something opens this FIFO for writing and writes, or closes it.
+    pub wait_fifo: Option<PathBuf>,
     /// Also in a frozen container.
     pub ignore_paused: bool,
     /// Sub-cgroups of the container's own, each `PATH` or, on v1, `CONTROLLER[,CONTROLLER…]:PATH`.

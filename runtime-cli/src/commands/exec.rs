@@ -29,6 +29,11 @@ pub const COMMAND: Command = Command {
         Flag::value("preserve-fds", "n", "pass n more file descriptors, from 3 (after $LISTEN_FDS) on")
             .default("0"),
         Flag::value("cgroup", "path", "run in this sub-cgroup; on v1 [controller,…:]path, may be repeated"),
+        Flag::value(
+            "wait-fifo",
+            "path",
+            "make the process, and let it run when this FIFO is written to or closed",
+        ),
         Flag::switch("ignore-paused", "do not refuse when the container is paused"),
     ],
     details: "Runs a program in a container that runs already, with the user, the environment and the limits of the \
@@ -51,6 +56,7 @@ fn execute(invocation: &Invocation) -> Result<u8, Failure> {
         pidfd_socket: path(flags, "pidfd-socket"),
         preserve_fds: preserve_fds(flags).map_err(Failure::ExecUsage)?,
         listen_fds: listen_fds(),
+        wait_fifo: path(flags, "wait-fifo"),
         ignore_paused: flags.is_on("ignore-paused"),
         cgroup: flags.texts("cgroup")?,
     };
