@@ -14,10 +14,8 @@ pub mod error;
 pub mod features;
 pub mod hooks;
 pub mod host;
-#[allow(unsafe_code)]
 pub mod launch;
 pub mod ops;
-#[allow(unsafe_code)]
 pub mod plan;
 pub mod seccomp;
 pub mod spec;

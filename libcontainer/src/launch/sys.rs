@@ -1,4 +1,5 @@
 //! The parent's few system calls that neither nix nor rustix has in a form that is safe to use here.
+#![allow(unsafe_code)]
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};

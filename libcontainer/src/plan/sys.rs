@@ -1,4 +1,5 @@
 //! The one unsafe block of the plan's compiler.
+#![allow(unsafe_code)]
 
 use std::cell::Cell;
 use std::ffi::c_char;
