@@ -125,6 +125,11 @@ const ENVIRONMENT: &[(&str, &str)] = &[
         "LISTEN_FDS",
         "How many sockets of socket activation, from descriptor 3 on, are passed to the container.",
     ),
+    (
+        "NOTIFY_SOCKET",
+        "Where the service manager listens. create, run and start give the container a socket of its own, and what \
+         its program says there of itself is passed on (sd_notify(3)); run -d and start wait until it is ready.",
+    ),
 ];
 
 /// What troff takes as it is written. Names and flags are to be found and copied: their hyphens are minus signs.

@@ -43,6 +43,10 @@ const KNOWN: &[(&str, &str, &str, &str)] = &[
         "finds no state after an early death and leaves the cgroups",
     ),
     ("masked/dev-null-is-symlink", "runc", "1.1", "CVE-2025-31133: masks with whatever /dev/null links to"),
+    ("notify/status-and-stopping", "runc", "1.1", "waits for READY=1 first, and passes on nothing else"),
+    ("notify/dies-before-ready", "runc", "1.1", "waits for ever: its child, a zombie, is alive to it"),
+    ("notify/terminal", "runc", "1.1", "waits for READY=1 first, and passes on nothing else"),
+    ("notify/not-for-others", "runc", "1.1", "takes no READY=1 that is not in the first line"),
     ("update/flags-win", "runc", "1.1", "ignores every flag beside --resources"),
     ("update/idle-and-back", "runc", "1.1", "older than --cpu-idle"),
     (

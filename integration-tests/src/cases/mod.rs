@@ -25,6 +25,7 @@ mod lifecycle;
 mod mount_options;
 mod mounts;
 mod namespaces;
+mod notify;
 mod optional;
 mod parity;
 mod process;
@@ -63,6 +64,7 @@ pub fn all() -> Vec<Case> {
         events::cases(),
         console::cases(),
         terminal::cases(),
+        notify::cases(),
         rootless::cases(),
         contract::cases(),
         edges::cases(),

@@ -9,6 +9,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::error::Death;
+use super::notify::Notify;
 use super::sys::{reap, signal};
 use crate::error::{Result, SyscallError};
 
@@ -49,16 +50,25 @@ impl Drop for ForegroundSignals {
 }
 
 /// Waits until the process behind `pidfd`, a child, has ended. Every signal that arrives is sent to it; orphans that
-/// this process adopts as a subreaper are reaped.
-pub(crate) fn wait_foreground(signals: &ForegroundSignals, pid: i32, pidfd: &OwnedFd) -> Result<Death> {
+/// this process adopts as a subreaper are reaped. What the container tells the service manager is passed on.
+pub(crate) fn wait_foreground(
+    signals: &ForegroundSignals,
+    pid: i32,
+    pidfd: &OwnedFd,
+    notify: &mut Option<Notify>,
+) -> Result<Death> {
     loop {
-        let mut fds = [PollFd::new(&signals.fd, PollFlags::IN), PollFd::new(pidfd, PollFlags::IN)];
+        let mut fds = vec![PollFd::new(&signals.fd, PollFlags::IN), PollFd::new(pidfd, PollFlags::IN)];
+        fds.extend(notify.as_ref().map(Notify::poll_fd));
         match poll(&mut fds, None) {
             Ok(_) => {}
             Err(rustix::io::Errno::INTR) => continue,
             Err(e) => return Err(SyscallError::calling("poll")(e).into()),
         }
         let ended = !fds[1].revents().is_empty();
+        if let Some(notify) = notify {
+            notify.pass_on();
+        }
         forward(signals, pid, pidfd.as_fd(), &mut |_| false)?;
         if ended {
             return Ok(reap(pidfd.as_fd()).map_err(SyscallError::calling("waitid"))?);

@@ -9,7 +9,8 @@ use corten_init::Phase;
 
 use super::bundle::Bundle;
 use super::console::{Console, adopt_size};
-use super::options::{CreateOptions, listen_env};
+use super::notify;
+use super::options::CreateOptions;
 use super::report::{hook_state, pid_inside};
 use super::scheduling::set_priorities;
 use crate::cgroup::{Cgroup, DevicePolicy, Write, lower};
@@ -17,6 +18,7 @@ use crate::config::{Config, Hooks, NamespaceKind, Process};
 use crate::error::{ConfigError, Error, FieldPath, PathError, Problem, Result};
 use crate::hooks::{Place, run_all_hooks, run_hooks};
 use crate::host::{HostFacts, in_user_namespace};
+use crate::launch::notify::make_directory;
 use crate::launch::{
     ConsoleSocket, Event, Gate, LaunchError, Session, Sources, prepare, sys, write_mappings,
 };
@@ -102,6 +104,7 @@ pub(super) fn build(store: &Store, options: &CreateOptions, wanted: Wanted) -> R
     if wanted.attached {
         adopt_size(bundle.config.process.as_mut());
     }
+    let notified = notify::add_mount(&mut bundle.config, store, options);
     let valid = validate(&bundle.config)?;
     for warning in &valid.warnings {
         log::warn!("{warning}");
@@ -124,6 +127,7 @@ pub(super) fn build(store: &Store, options: &CreateOptions, wanted: Wanted) -> R
         host: &host,
         filter: filter.as_ref(),
         gate: wanted.gate,
+        notified,
     };
     match work.perform(&mut site, &mut state, cgroup_paths, &limits, console.theirs) {
         Ok(()) => Ok(Built { site, state, config: bundle.config, console: console.ours, lock }),
@@ -244,6 +248,8 @@ struct Work<'a> {
     host: &'a HostFacts,
     filter: Option<&'a Filter>,
     gate: bool,
+    /// The container gets a socket for sd_notify(3).
+    notified: bool,
 }
 
 impl Work<'_> {
@@ -256,6 +262,9 @@ impl Work<'_> {
         console: Option<OwnedFd>,
     ) -> Result<()> {
         site.entry.write_config(&self.bundle.bytes)?;
+        if self.notified {
+            make_directory(&site.entry)?;
+        }
         if let Some(paths) = cgroup_paths {
             // What would have to be removed is on disk before it is made: a `create` that is killed in between can
             // still be deleted.
@@ -294,7 +303,7 @@ impl Work<'_> {
             no_pivot: self.options.no_pivot,
             no_new_keyring: self.options.no_new_keyring,
             preserve_fds: passed,
-            extra_env: &listen_env(self.options.listen_fds),
+            extra_env: &notify::environment(self.options, self.notified),
         };
         let compiled = compile_create(&arena, &request)?;
         let sources = Sources { cgroups, gate, console, ..Sources::default() };

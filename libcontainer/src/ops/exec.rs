@@ -41,8 +41,10 @@ pub fn exec(store: &Store, options: &ExecOptions) -> Result<i32> {
     let begun = begin(&state, &config, options, signals.as_ref());
     let (session, terminal) = begun.map_err(|e| explain_end(e, &state))?;
     let death = match (signals, terminal) {
-        (Some(signals), Some(terminal)) => terminal.attend(&signals, session.pid, &session.pidfd)?,
-        (Some(signals), None) => wait_foreground(&signals, session.pid, &session.pidfd)?,
+        (Some(signals), Some(terminal)) => {
+            terminal.attend(&signals, session.pid, &session.pidfd, &mut None)?
+        }
+        (Some(signals), None) => wait_foreground(&signals, session.pid, &session.pidfd, &mut None)?,
         (None, _) => return Ok(0),
     };
     Ok(death.code())

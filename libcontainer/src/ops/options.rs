@@ -27,6 +27,9 @@ pub struct CreateOptions {
     pub preserve_fds: u32,
     /// Sockets passed by socket activation (sd_listen_fds(3)), from descriptor 3 on: the `LISTEN_FDS` of the caller.
     pub listen_fds: u32,
+    /// Where the service manager listens (sd_notify(3)), the `NOTIFY_SOCKET` of the caller: an absolute path, or an
+    /// abstract name after `@`. The container then gets a socket of its own at `/run/notify/notify.sock`.
+    pub notify_socket: Option<PathBuf>,
     /// Who makes the cgroup.
     pub cgroup_manager: CgroupManager,
     /// Whether to do without a cgroup where there is no permission to make one; if absent, an ordinary user does.
@@ -48,10 +51,19 @@ impl CreateOptions {
             no_new_keyring: false,
             preserve_fds: 0,
             listen_fds: 0,
+            notify_socket: None,
             cgroup_manager: CgroupManager::default(),
             rootless: None,
         }
     }
+}
+
+/// How to start a container.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StartOptions {
+    /// As [`CreateOptions::notify_socket`]: wait until the program says `READY=1`, and pass that on. Of no effect for a
+    /// container that was created without one.
+    pub notify_socket: Option<PathBuf>,
 }
 
 /// How to create, start and wait for a container.

@@ -4,11 +4,14 @@ use std::os::fd::AsFd;
 
 use super::build::{Built, Wanted, build, run_poststop};
 use super::create::announce;
+use super::notify;
 use super::options::RunOptions;
 use super::start::poststart;
 use super::start_hooks;
 use crate::error::{ConfigError, Error, FieldPath, Problem, Result, SyscallError};
-use crate::launch::{ConsoleSocket, Event, ForegroundSignals, LaunchError, Terminal, wait_foreground};
+use crate::launch::{
+    ConsoleSocket, Event, ForegroundSignals, LaunchError, Notify, Terminal, wait_foreground,
+};
 use crate::state::{StateError, Store};
 
 /// Creates and starts a container, waits for it unless detached, and returns its exit code.
@@ -18,9 +21,7 @@ use crate::state::{StateError, Store};
 /// As [`super::create`] and [`super::start`]; nothing of the container is left then.
 pub fn run(store: &Store, options: &RunOptions) -> Result<i32> {
     if options.detach {
-        let built = build(store, &options.create, Wanted::default())?;
-        announce(built, &options.create, begin)?;
-        return Ok(0);
+        return run_detached(store, options);
     }
     if !options.no_subreaper {
         let adopted = nix::sys::prctl::set_child_subreaper(true);
@@ -28,11 +29,30 @@ pub fn run(store: &Store, options: &RunOptions) -> Result<i32> {
     }
     let signals = ForegroundSignals::block()?;
     let built = build(store, &options.create, Wanted { gate: false, attached: true })?;
-    let (built, terminal) = announce(built, &options.create, |built| {
+    let (built, (terminal, notify)) = announce(built, &options.create, |built| {
         let terminal = built.console.take().map(ConsoleSocket::receive).transpose()?;
-        begin(built).map(|()| terminal)
+        // The manager goes on watching this process, which ends as the container does.
+        let own = std::process::id().cast_signed();
+        let notify = notify::open(&built.site.entry, options.create.notify_socket.as_deref(), own)?;
+        begin(built).map(|()| (terminal, notify))
     })?;
-    attend(built, &signals, terminal, options.keep)
+    attend(built, &signals, terminal, notify, options.keep)
+}
+
+/// Leaves the container behind; with a service manager, once it is ready.
+fn run_detached(store: &Store, options: &RunOptions) -> Result<i32> {
+    let built = build(store, &options.create, Wanted::default())?;
+    let (mut built, notify) = announce(built, &options.create, |built| {
+        let pid = built.site.session()?.pid;
+        let notify = notify::open(&built.site.entry, options.create.notify_socket.as_deref(), pid)?;
+        begin(built).map(|()| notify)
+    })?;
+    if let Some(notify) = notify {
+        // Others may want to stop it meanwhile.
+        drop(built.lock);
+        notify.wait_ready(&built.site.session()?.pidfd)?;
+    }
+    Ok(0)
 }
 
 /// Lets the program run, with the hooks on either side of that.
@@ -57,6 +77,7 @@ fn attend(
     mut built: Built,
     signals: &ForegroundSignals,
     terminal: Option<Terminal>,
+    mut notify: Option<Notify>,
     keep: bool,
 ) -> Result<i32> {
     let session = built.site.session()?;
@@ -65,8 +86,8 @@ fn attend(
     // It may live for ever; pause, update and the others want their turn meanwhile.
     drop(built.lock);
     let death = match terminal {
-        Some(terminal) => terminal.attend(signals, pid, &pidfd)?,
-        None => wait_foreground(signals, pid, &pidfd)?,
+        Some(terminal) => terminal.attend(signals, pid, &pidfd, &mut notify)?,
+        None => wait_foreground(signals, pid, &pidfd, &mut notify)?,
     };
     if !keep {
         let _lock = match built.site.entry.lock() {

@@ -1,26 +1,29 @@
 //! `start`.
 
+use std::os::fd::OwnedFd;
+
 use rustix::fs::{AtFlags, unlinkat};
 
+use super::options::StartOptions;
 use super::report::hook_state;
-use super::{delete, load, start_hooks};
+use super::{delete, load, notify, start_hooks};
 use crate::config::Config;
 use crate::error::{ConfigError, Error, FieldPath, PathError, Problem, Result, SyscallError};
 use crate::hooks::{Place, run_hooks};
-use crate::launch::{Event, Session, knock};
+use crate::launch::{Event, Notify, Session, knock};
 use crate::state::{Entry, Operation, START_SOCKET, State, StateError, Status, Store, lifecycle};
 
-/// Lets the program of a created container begin.
+/// Lets the program of a created container begin; with a service manager, waits until it says that it is ready.
 ///
 /// # Errors
 ///
 /// If the container is not `created`, or if a hook or the program itself fails; in the latter case the container is
 /// stopped and removed (runtime.md#lifecycle, steps 7 to 9).
-pub fn start(store: &Store, id: &str) -> Result<()> {
+pub fn start(store: &Store, id: &str, options: &StartOptions) -> Result<()> {
     let (entry, state) = load(store, id)?;
     // Before there is any waiting: a hook that calls this would wait for the command that waits for the hook.
     lifecycle::check(Operation::Start, id, lifecycle::status(&state, &entry)?)?;
-    let _lock = entry.lock()?;
+    let lock = entry.lock()?;
     let state = entry.read_state()?;
     let status = lifecycle::status(&state, &entry)?;
     lifecycle::check(Operation::Start, id, status)?;
@@ -29,13 +32,23 @@ pub fn start(store: &Store, id: &str) -> Result<()> {
         let why = "to start a container";
         return Err(ConfigError::new(FieldPath::new("process"), Problem::Missing { why }).into());
     }
-    begin(&entry, &state, &config).inspect_err(|_| remove(&entry, &state))
+    let begun = begin(&entry, &state, &config, options);
+    let (pidfd, notify) = begun.inspect_err(|_| remove(&entry, &state))?;
+    // Others may want to stop it while it gets ready.
+    drop(lock);
+    notify.map_or(Ok(()), |notify| notify.wait_ready(&pidfd))
 }
 
-fn begin(entry: &Entry, state: &State, config: &Config) -> Result<()> {
+fn begin(
+    entry: &Entry,
+    state: &State,
+    config: &Config,
+    options: &StartOptions,
+) -> Result<(OwnedFd, Option<Notify>)> {
     let gone = || Error::from(StateError::NotRunning { id: state.id.clone(), status: Status::Stopped });
     let process = state.init().ok_or_else(gone)?;
     let pidfd = process.open().map_err(SyscallError::calling("pidfd_open"))?.ok_or_else(gone)?;
+    let notify = notify::open(entry, options.notify_socket.as_deref(), process.pid)?;
     let socket = knock(entry)?;
     start_hooks::run(state, config, &pidfd)?;
     let program = config.process.as_ref().and_then(|p| p.args.first()).cloned().unwrap_or_default();
@@ -47,7 +60,8 @@ fn begin(entry: &Entry, state: &State, config: &Config) -> Result<()> {
     }
     let removed = unlinkat(entry.dir(), START_SOCKET, AtFlags::empty());
     removed.map_err(PathError::doing("remove", &entry.path().join(START_SOCKET)))?;
-    poststart(state, config, process.pid)
+    poststart(state, config, process.pid)?;
+    Ok((session.pidfd, notify))
 }
 
 /// `poststart` hooks; since version 1.3 of the specification a failure is an error.

@@ -7,6 +7,7 @@
 //! | `state.json` | create, start, update | [`State`]; replaced by rename, so that a reader sees the old or the new |
 //! | `config.json` | create | the configuration as it was then: later edits of the bundle change nothing |
 //! | `start.sock` | create | the gate; while it exists, the container waits for `start` |
+//! | `notify/` | create | sd_notify(3): a socket while `run` or `start` listens to the container; only if asked for |
 //!
 //! The status of a container is never stored. [`lifecycle::status`] derives it from what is true now: is the first
 //! process alive, is the cgroup frozen, is the gate still there.

@@ -329,7 +329,7 @@ impl Entry {
         }
         match rustix::fs::rmdir(&discarded) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
-            // Something that corten did not put there, or what an interrupted write left behind.
+            // `notify/`, something that corten did not put there, or what an interrupted write left behind.
             Err(Errno::NOTEMPTY | Errno::EXIST) => remove_tree(&discarded),
             Err(e) => Err(PathError::doing("remove", &discarded)(e).into()),
         }

@@ -1,6 +1,6 @@
 use libcontainer::ops::{self, CreateOptions};
 
-use super::{cgroup_manager, creation_flags, listen_fds, path, preserve_fds, rootless, store};
+use super::{cgroup_manager, creation_flags, listen_fds, notify_socket, path, preserve_fds, rootless, store};
 use crate::Failure;
 use crate::args::{Command, Flag, Invocation};
 
@@ -39,6 +39,7 @@ pub fn options(invocation: &Invocation) -> Result<CreateOptions, Failure> {
         no_new_keyring: flags.is_on("no-new-keyring"),
         preserve_fds: preserve_fds(flags)?,
         listen_fds: listen_fds(),
+        notify_socket: notify_socket(),
         cgroup_manager: cgroup_manager(&invocation.globals)?,
         rootless: rootless(&invocation.globals)?,
     })

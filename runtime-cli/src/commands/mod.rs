@@ -159,6 +159,11 @@ fn listen_fds() -> u32 {
     std::env::var("LISTEN_FDS").ok().and_then(|n| n.parse().ok()).unwrap_or(0)
 }
 
+/// Where the service manager listens (sd_notify(3)).
+fn notify_socket() -> Option<PathBuf> {
+    std::env::var_os("NOTIFY_SOCKET").filter(|address| !address.is_empty()).map(PathBuf::from)
+}
+
 /// The exit code of a process. The library gives 128 + signal already; anything else fits by definition of wait(2).
 fn exit_code(code: i32) -> u8 {
     u8::try_from(code).unwrap_or(u8::MAX)

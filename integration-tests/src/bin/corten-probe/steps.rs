@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -29,6 +30,7 @@ pub fn run(name: &str, args: &[&str]) -> io::Result<Value> {
         ("cat", []) => cat(),
         ("stat", [path]) => Ok(json!({"stat": facts::describe(Path::new(path))})),
         ("ls", [path]) => ls(path),
+        ("notify", [message]) => notify(message),
         ("open", [path, mode]) => open(path, mode),
         ("access-time", [path]) => access_time(path),
         ("mknod", [path, kind, major, minor]) => {
@@ -102,6 +104,13 @@ fn ls(path: &str) -> io::Result<Value> {
         fs::read_dir(path)?.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect();
     names.sort();
     Ok(json!({"names": names}))
+}
+
+/// sd_notify(3).
+fn notify(message: &str) -> io::Result<Value> {
+    let address = std::env::var_os("NOTIFY_SOCKET").ok_or(io::ErrorKind::NotFound)?;
+    UnixDatagram::unbound()?.send_to(message.as_bytes(), address)?;
+    Ok(json!({}))
 }
 
 fn open(path: &str, mode: &str) -> io::Result<Value> {

@@ -27,6 +27,7 @@ use rustix::net::{
 use rustix::termios::{OptionalActions, OutputModes, isatty, tcgetattr, tcsetattr};
 
 use super::error::{Death, LaunchError};
+use super::notify::Notify;
 use super::signals::ForegroundSignals;
 use crate::error::{Result, SyscallError};
 
@@ -80,8 +81,14 @@ impl Terminal {
 
     /// Connects it with the caller's standard input and output until the process behind `pidfd`, a child, has ended and
     /// all that was printed is written. The caller's terminal is raw in the meantime.
-    pub fn attend(self, signals: &ForegroundSignals, pid: i32, pidfd: &OwnedFd) -> Result<Death> {
+    pub fn attend(
+        self,
+        signals: &ForegroundSignals,
+        pid: i32,
+        pidfd: &OwnedFd,
+        notify: &mut Option<Notify>,
+    ) -> Result<Death> {
         let mut relay = relay::Relay::new(self.master)?;
-        relay.run(signals, pid, pidfd)
+        relay.run(signals, pid, pidfd, notify)
     }
 }

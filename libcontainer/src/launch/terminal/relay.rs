@@ -12,6 +12,7 @@ use super::eof::EndOfInput;
 use super::port::{Port, is_transient};
 use crate::error::{Result, Strerror, SyscallError};
 use crate::launch::error::Death;
+use crate::launch::notify::Notify;
 use crate::launch::signals::{ForegroundSignals, forward};
 use crate::launch::sys::reap;
 
@@ -29,6 +30,7 @@ struct Ready {
     input: bool,
     master: bool,
     output: bool,
+    notify: bool,
     /// The time is over, and nothing has happened.
     nothing: bool,
 }
@@ -74,10 +76,19 @@ impl Relay {
         })
     }
 
-    pub fn run(&mut self, signals: &ForegroundSignals, pid: i32, pidfd: &OwnedFd) -> Result<Death> {
+    pub fn run(
+        &mut self,
+        signals: &ForegroundSignals,
+        pid: i32,
+        pidfd: &OwnedFd,
+        notify: &mut Option<Notify>,
+    ) -> Result<Death> {
         let mut death = None;
         loop {
-            let ready = self.wait(signals, pidfd)?;
+            let ready = self.wait(signals, pidfd, notify.as_ref())?;
+            if let Some(notify) = notify.as_mut().filter(|_| ready.notify || ready.ended) {
+                notify.pass_on();
+            }
             if ready.signals {
                 forward(signals, pid, pidfd.as_fd(), &mut |signal| self.takes(signal))?;
             }
@@ -106,7 +117,7 @@ impl Relay {
 
     /// Waits for what can be made use of. Nothing else is in the set: poll(2) reports errors and hang-ups of all that
     /// is, wanted or not, and would not wait then.
-    fn wait(&self, signals: &ForegroundSignals, pidfd: &OwnedFd) -> Result<Ready> {
+    fn wait(&self, signals: &ForegroundSignals, pidfd: &OwnedFd, notify: Option<&Notify>) -> Result<Ready> {
         let typing = self.master.as_ref().filter(|_| !self.over);
         let input = self.input.as_ref().filter(|_| typing.is_some() && !self.typed.is_full());
         let master = typing.filter(|_| !self.nobody);
@@ -119,6 +130,7 @@ impl Relay {
             input.map(|input| PollFd::from_borrowed_fd(input.as_fd(), PollFlags::IN)),
             master.filter(|_| !wanted.is_empty()).map(|master| PollFd::new(master, wanted)),
             Some(PollFd::new(&self.output, PollFlags::OUT)).filter(|_| !self.shown.is_empty()),
+            notify.map(Notify::poll_fd).filter(|_| !self.over),
         ];
         let mut fds: Vec<PollFd<'_>> = sources.iter().flatten().cloned().collect();
         let timeout = self.timeout().map(timespec);
@@ -131,8 +143,8 @@ impl Relay {
         let mut next = |source: &Option<PollFd<'_>>| {
             source.is_some() && polled.next().is_some_and(|fd| !fd.revents().is_empty())
         };
-        let [signals, ended, input, master, output] = sources.each_ref().map(&mut next);
-        Ok(Ready { signals, ended, input, master, output, nothing: count == 0 })
+        let [signals, ended, input, master, output, notify] = sources.each_ref().map(&mut next);
+        Ok(Ready { signals, ended, input, master, output, notify, nothing: count == 0 })
     }
 
     fn timeout(&self) -> Option<Duration> {
