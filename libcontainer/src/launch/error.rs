@@ -86,6 +86,14 @@ pub enum LaunchError {
     },
 }
 
+impl LaunchError {
+    /// Whether the process died without a word.
+    #[must_use]
+    pub fn is_death(&self) -> bool {
+        matches!(self, LaunchError::InitDied { .. })
+    }
+}
+
 struct Limits<'a>(&'a Option<u64>, &'a Option<u64>);
 
 impl fmt::Display for Limits<'_> {

@@ -3,6 +3,8 @@
 use std::fs;
 use std::os::fd::OwnedFd;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
 use super::build::{compile_filter, explain_oom, write_oom_score};
 use super::console::{Console, adopt_size};
 use super::load;
@@ -72,14 +74,28 @@ fn begin(
 /// The container may have ended meanwhile, and taken the new process along; then that is what has to be said, unless the
 /// program itself is at fault.
 fn explain_end(error: Error, state: &State) -> Error {
+    // What kills a container kills its processes one after the other.
+    const MOMENT: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
     match error {
         Error::Launch(LaunchError::Init(failure)) if failure.is_about_program() => {
             LaunchError::Init(failure).into()
         }
-        Error::Launch(_) if !state.init().is_some_and(|process| process.is_alive()) => {
+        Error::Launch(e) if has_ended(state, if e.is_death() { MOMENT } else { Timespec::default() }) => {
             StateError::NotRunning { id: state.id.clone(), status: Status::Stopped }.into()
         }
         other => other,
+    }
+}
+
+/// Whether the container's first process has ended, or does so within this time.
+fn has_ended(state: &State, within: Timespec) -> bool {
+    let Some(process) = state.init() else { return true };
+    match process.open() {
+        Ok(Some(pidfd)) => {
+            poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&within)).is_ok_and(|n| n > 0)
+        }
+        Ok(None) => true,
+        Err(_) => false,
     }
 }
 
