@@ -23,6 +23,8 @@ pub fn cases() -> Vec<Case> {
         Case::new("console/socket-without-terminal", &["PROC-03"], without_terminal).practice(),
         Case::new("console/socket-is-gone", &["PROC-03"], socket_gone).practice(),
         Case::new("console/hangup", &["LIF-12"], hangup).practice(),
+        Case::new("pidfd-socket/create", &["ST-10"], pidfd_of_create).practice(),
+        Case::new("pidfd-socket/exec", &["ST-10"], pidfd_of_exec).practice(),
     ]
 }
 
@@ -199,4 +201,50 @@ fn hangup(ctx: &Ctx) -> Verdict {
     s.container.start()?;
     drop(s.master);
     s.container.wait_status("stopped")
+}
+
+/// Not every runtime has the flag (runc since 1.2).
+fn pidfd_listener(ctx: &Ctx, verb: &str) -> Result<UnixListener, Failure> {
+    let help = ctx.rt([verb, "--help"]).run()?;
+    if !help.stdout.contains("--pidfd-socket") {
+        return Err(Failure::skip(format!("the runtime has no `{verb} --pidfd-socket`")));
+    }
+    Ok(UnixListener::bind(ctx.scratch().join("pidfd"))?)
+}
+
+/// The pid that a pidfd stands for, as the kernel tells it.
+fn pid_of(pidfd: &File) -> Result<i32, Failure> {
+    let path = format!("/proc/self/fdinfo/{}", std::os::fd::AsRawFd::as_raw_fd(pidfd));
+    let info = std::fs::read_to_string(path)?;
+    let pid = info.lines().find_map(|line| line.strip_prefix("Pid:")).and_then(|pid| pid.trim().parse().ok());
+    pid.ok_or_else(|| Failure::new(format!("not a pidfd: {info}")))
+}
+
+fn pidfd_of_create(ctx: &Ctx) -> Verdict {
+    let listener = pidfd_listener(ctx, "create")?;
+    let mut b = ctx.bundle()?;
+    b.steps(&[&["sleep"]]).save()?;
+    let c = crate::Container::new(ctx, &ctx.id());
+    let cmd = ctx
+        .rt(["create", "--pidfd-socket"])
+        .arg(ctx.scratch().join("pidfd"))
+        .arg("-b")
+        .arg(&b.dir)
+        .arg(&c.id);
+    let (pidfd, _, _) = receive(&listener, cmd)?;
+    let state = c.state()?;
+    ensure_eq!(state["pid"].as_i64(), Some(i64::from(pid_of(&pidfd)?)), "pid of the pidfd");
+    c.delete_force()?;
+    Ok(())
+}
+
+fn pidfd_of_exec(ctx: &Ctx) -> Verdict {
+    let listener = pidfd_listener(ctx, "exec")?;
+    let c = ctx.sleeper()?;
+    let pid_file = ctx.scratch().join("exec.pid");
+    let cmd = ctx.rt(["exec", "-d", "--pidfd-socket"]).arg(ctx.scratch().join("pidfd"));
+    let cmd = cmd.arg("--pid-file").arg(&pid_file).arg(&c.id).args(["/bin/probe", "sleep"]);
+    let (pidfd, _, _) = receive(&listener, cmd)?;
+    ensure_eq!(std::fs::read_to_string(&pid_file)?, pid_of(&pidfd)?.to_string(), "pid of the pidfd");
+    Ok(())
 }
