@@ -87,10 +87,15 @@ pub enum LaunchError {
 }
 
 impl LaunchError {
-    /// Whether the process died without a word.
+    /// Whether the process died without a word, or found that the one to be joined is on its way out: its namespaces go
+    /// a moment before its pidfd tells.
     #[must_use]
     pub fn is_death(&self) -> bool {
-        matches!(self, LaunchError::InitDied { .. })
+        match self {
+            LaunchError::InitDied { .. } => true,
+            LaunchError::Init(failure) => failure.step == Step::Setns,
+            _ => false,
+        }
     }
 }
 
