@@ -83,6 +83,10 @@ fn explain_end(error: Error, state: &State) -> Error {
         Error::Launch(e) if has_ended(state, if e.is_death() { MOMENT } else { Timespec::default() }) => {
             StateError::NotRunning { id: state.id.clone(), status: Status::Stopped }.into()
         }
+        // Its cgroup is gone, say. An engine would read the kernel's words as those about a missing program.
+        Error::Cgroup(_) if has_ended(state, Timespec::default()) => {
+            StateError::NotRunning { id: state.id.clone(), status: Status::Stopped }.into()
+        }
         other => other,
     }
 }
