@@ -83,10 +83,6 @@ pub(crate) fn attach_mount(root: BorrowedFd<'_>, slots: &impl Slots, op: &MountO
         }
         Source::Bind { from, recursive } => bind(root, slots, op, from, recursive),
         Source::Remount { params, reconfigure } => remount(root, op, params, reconfigure),
-        Source::Present => {
-            let target = resolve(root, op.target).at(Step::Resolve)?;
-            change_propagation(target.as_fd(), op.propagation)
-        }
     }
 }
 

@@ -289,8 +289,6 @@ pub enum Source<'a> {
         /// Whether the filesystem is reconfigured too.
         reconfigure: bool,
     },
-    /// What is mounted there already, with another propagation only.
-    Present,
 }
 
 /// Where a bind comes from.

@@ -133,10 +133,22 @@ impl Session {
         }
     }
 
-    /// From here on the end of the conversation means that the program runs.
+    /// Waits until all is made, for a child that has no barriers on the way.
+    pub fn await_ready(&mut self) -> Result<()> {
+        match self.next()? {
+            Event::Ready => Ok(()),
+            _ => Err(LaunchError::Protocol { verb: "reached" }.into()),
+        }
+    }
+
+    /// Gives the last word, and waits until the program runs: from here on that is what the end of the conversation means.
     pub fn start(&mut self) -> Result<()> {
         self.started = true;
-        self.go()
+        self.go()?;
+        match self.next()? {
+            Event::Running => Ok(()),
+            _ => Err(LaunchError::Protocol { verb: "reached" }.into()),
+        }
     }
 
     fn failed(&mut self, frame: &Frame) -> crate::Error {

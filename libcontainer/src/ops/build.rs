@@ -22,7 +22,7 @@ use crate::launch::notify::make_directory;
 use crate::launch::{
     ConsoleSocket, Event, Gate, LaunchError, Session, Sources, prepare, sys, write_mappings,
 };
-use crate::plan::{Arena, Request, clone_flag, compile_create};
+use crate::plan::{Arena, Request, clone_flags, compile_create};
 use crate::seccomp::{self, Arch, Filter};
 use crate::state::{CgroupManager, ContainerId, Entry, Lock, ProcessRef, State, Status, Store, time};
 use crate::validate::{Valid, validate};
@@ -384,7 +384,7 @@ impl Work<'_> {
         }
         let inside = pid_inside(session.pid);
         let json = hook_state(state, self.valid.config, Status::Creating, Some(inside));
-        let namespaces = self.valid.namespaces.iter().map(|(kind, _)| clone_flag(kind)).fold(0, |a, b| a | b);
+        let namespaces = clone_flags(&self.valid.namespaces);
         let place =
             Place::Container { pidfd: session.pidfd.as_fd(), namespaces, cwd: Some(&self.bundle.dir) };
         let at = FieldPath::new("hooks.createContainer");

@@ -15,8 +15,8 @@ use crate::config::{Config, Process, User};
 use crate::error::{ConfigError, Error, FieldPath, PathError, Problem, Result, SyscallError};
 use crate::host::HostFacts;
 use crate::launch::{
-    ConsoleSocket, Event, ForegroundSignals, GoFifo, LaunchError, Session, Sources, Terminal, prepare,
-    send_pidfd, wait_foreground,
+    ConsoleSocket, ForegroundSignals, GoFifo, LaunchError, Session, Sources, Terminal, prepare, send_pidfd,
+    wait_foreground,
 };
 use crate::plan::{Arena, JoinRequest, compile_exec};
 use crate::state::{Operation, State, StateError, Status, Store, lifecycle, pidfile};
@@ -76,15 +76,16 @@ fn begin(
 fn explain_end(error: Error, state: &State) -> Error {
     // What kills a container kills its processes one after the other.
     const MOMENT: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+    let within = |error: &Error| match error {
+        Error::Launch(e) if e.is_death() => MOMENT,
+        _ => Timespec::default(),
+    };
     match error {
         Error::Launch(LaunchError::Init(failure)) if failure.is_about_program() => {
             LaunchError::Init(failure).into()
         }
-        Error::Launch(e) if has_ended(state, if e.is_death() { MOMENT } else { Timespec::default() }) => {
-            StateError::NotRunning { id: state.id.clone(), status: Status::Stopped }.into()
-        }
-        // Its cgroup is gone, say. An engine would read the kernel's words as those about a missing program.
-        Error::Cgroup(_) if has_ended(state, Timespec::default()) => {
+        // Of a cgroup that is gone, an engine would read the kernel's words as those about a missing program.
+        Error::Launch(_) | Error::Cgroup(_) if has_ended(state, within(&error)) => {
             StateError::NotRunning { id: state.id.clone(), status: Status::Stopped }.into()
         }
         other => other,
@@ -252,18 +253,11 @@ fn follow(
     if let Some(score) = score {
         write_oom_score(session.pid, score)?;
     }
-    match session.next()? {
-        Event::Ready => {}
-        _ => return Err(LaunchError::Protocol { verb: "reached" }.into()),
-    }
+    session.await_ready()?;
     let terminal = console.map(ConsoleSocket::receive).transpose()?;
     go(session)?;
     // The first word stands for the state of a container, which a process that joins does not have.
     session.start()?;
-    match session.next()? {
-        Event::Running => {}
-        _ => return Err(LaunchError::Protocol { verb: "ready" }.into()),
-    }
     if let Some(path) = &options.pidfd_socket {
         send_pidfd(path, &session.pidfd)?;
     }

@@ -11,7 +11,7 @@ use crate::cgroup::Cgroup;
 use crate::config::{Config, Mount};
 use crate::error::{Error, PathError, Result};
 use crate::host::HostFacts;
-use crate::launch::{Event, LaunchError, Session, Sources, prepare};
+use crate::launch::{LaunchError, Session, Sources, prepare};
 use crate::plan::{Arena, HotMounts, Request, compile_mounts};
 use crate::state::{Operation, State, Store, lifecycle};
 use crate::validate::validate;
@@ -87,13 +87,7 @@ fn launch(state: &State, config: &Config, what: HotMounts) -> Result<Session> {
 }
 
 fn follow(session: &mut Session) -> Result<()> {
-    let unexpected = || LaunchError::Protocol { verb: "reached" };
-    if session.next()? != Event::Ready {
-        return Err(unexpected().into());
-    }
+    session.await_ready()?;
     session.start()?;
-    if session.next()? != Event::Running {
-        return Err(unexpected().into());
-    }
     session.end()
 }

@@ -9,9 +9,7 @@ use super::options::RunOptions;
 use super::start::poststart;
 use super::start_hooks;
 use crate::error::{ConfigError, Error, FieldPath, Problem, Result, SyscallError};
-use crate::launch::{
-    ConsoleSocket, Event, ForegroundSignals, LaunchError, Notify, Terminal, wait_foreground,
-};
+use crate::launch::{ConsoleSocket, ForegroundSignals, LaunchError, Notify, Terminal, wait_foreground};
 use crate::state::{StateError, Store};
 
 /// Creates and starts a container, waits for it unless detached, and returns its exit code.
@@ -65,10 +63,6 @@ fn begin(built: &mut Built) -> Result<()> {
     let session = session.ok_or(LaunchError::Protocol { verb: "no process" })?;
     start_hooks::run(&built.state, &built.config, &session.pidfd)?;
     session.start()?;
-    match session.next()? {
-        Event::Running => {}
-        _ => return Err(LaunchError::Protocol { verb: "reached" }.into()),
-    }
     poststart(&built.state, &built.config, session.pid)
 }
 

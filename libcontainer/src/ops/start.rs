@@ -10,7 +10,7 @@ use super::{delete, load, notify, start_hooks};
 use crate::config::Config;
 use crate::error::{ConfigError, Error, FieldPath, PathError, Problem, Result, SyscallError};
 use crate::hooks::{Place, run_hooks};
-use crate::launch::{Event, Notify, Session, knock};
+use crate::launch::{Notify, Session, knock};
 use crate::state::{Entry, Operation, START_SOCKET, State, StateError, Status, Store, lifecycle};
 
 /// Lets the program of a created container begin; with a service manager, waits until it says that it is ready.
@@ -54,10 +54,6 @@ fn begin(
     let program = config.process.as_ref().and_then(|p| p.args.first()).cloned().unwrap_or_default();
     let mut session = Session::resume(socket, process.pid, pidfd, program);
     session.start()?;
-    match session.next()? {
-        Event::Running => {}
-        _ => return Err(crate::launch::LaunchError::Protocol { verb: "reached" }.into()),
-    }
     let removed = unlinkat(entry.dir(), START_SOCKET, AtFlags::empty());
     removed.map_err(PathError::doing("remove", &entry.path().join(START_SOCKET)))?;
     poststart(state, config, process.pid)?;

@@ -19,7 +19,7 @@ use crate::config::{Config, Hook, Process};
 use crate::error::{Error, FieldPath, Result, SyscallError};
 use crate::hooks::{HookError, HookFailure};
 use crate::host::HostFacts;
-use crate::launch::{Event, LaunchError, Session, Sources, prepare, sys};
+use crate::launch::{LaunchError, Session, Sources, prepare, sys};
 use crate::plan::{Arena, JoinRequest, compile_exec};
 use crate::state::{State, Status};
 use crate::validate::{validate, validate_process};
@@ -113,12 +113,8 @@ fn launch(
 }
 
 fn begin(session: &mut Session) -> Result<()> {
-    let unexpected = || LaunchError::Protocol { verb: "reached" };
-    if session.next()? != Event::Ready {
-        return Err(unexpected().into());
-    }
-    session.start()?;
-    if session.next()? == Event::Running { Ok(()) } else { Err(unexpected().into()) }
+    session.await_ready()?;
+    session.start()
 }
 
 /// The container's process with the hook's program in its place. An absent environment is the process's own, as with

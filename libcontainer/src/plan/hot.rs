@@ -3,7 +3,7 @@
 use corten_init::{Join, Op, Usher};
 
 use super::{
-    Arena, Builder, Compiled, Demand, Origin, Request, clean, clone_flag, could_write_binary, mounts,
+    Arena, Builder, Compiled, Demand, Origin, Request, clean, clone_flags, could_write_binary, mounts,
 };
 use crate::config::NamespaceKind;
 use crate::error::ConfigError;
@@ -29,7 +29,7 @@ pub fn compile_mounts<'a>(
 ) -> Result<Compiled<'a>, ConfigError> {
     let mut b = Builder::new(arena);
     let spaces = &r.valid.namespaces;
-    let kinds = spaces.iter().map(|(kind, _)| clone_flag(kind)).fold(0, |all, flag| all | flag);
+    let kinds = clone_flags(spaces);
     let fd = b.demand(Demand::Container);
     let usher = (kinds != 0).then(|| Usher { joins: arena.slice(&[Join { fd, kinds }]) });
     if spaces.has(NamespaceKind::User) {

@@ -5,7 +5,7 @@ use corten_init::{Join, Op, Usher};
 use super::runnable::{Runnable, apparmor, push_console, push_program, push_rlimits};
 use super::scheduling::{By, push_affinity, push_settings};
 use super::{
-    Arena, Builder, Circumstances, Compiled, Demand, clone_flag, could_write_binary, groups_are_denied,
+    Arena, Builder, Circumstances, Compiled, Demand, clone_flags, could_write_binary, groups_are_denied,
 };
 use crate::config::{Linux, NamespaceKind};
 use crate::host::HostFacts;
@@ -48,7 +48,7 @@ pub struct JoinRequest<'r> {
 pub fn compile_exec<'a>(arena: &'a Arena, r: &JoinRequest<'_>) -> Compiled<'a> {
     let mut b = Builder::new(arena);
     let cgroups = b.cgroups(r.cgroup_files);
-    let kinds = r.namespaces.iter().map(|(kind, _)| clone_flag(kind)).fold(0, |all, flag| all | flag);
+    let kinds = clone_flags(r.namespaces);
     let fd = b.demand(Demand::Container);
     let usher = (kinds != 0).then(|| Usher { joins: b.arena.slice(&[Join { fd, kinds }]) });
     if r.namespaces.has(NamespaceKind::User) {

@@ -33,7 +33,7 @@ pub use mounts::clean;
 pub use origin::Origin;
 pub use process::Circumstances;
 pub use scheduling::{bits, io_priority, sched_attr};
-pub use stages::{Stages, clone_flag, stages};
+pub use stages::{Stages, clone_flag, clone_flags, stages};
 
 use crate::config::{Linux, NamespaceKind};
 use crate::host::HostFacts;

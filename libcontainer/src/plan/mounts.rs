@@ -195,7 +195,7 @@ fn push<'a>(b: &mut Builder<'a>, one: &One<'_>, source: Source<'a>, guard: Guard
     };
     let params = match source {
         Source::Filesystem { params, .. } | Source::Remount { params, .. } => params,
-        Source::Bind { .. } | Source::Present => &[],
+        Source::Bind { .. } => &[],
     };
     b.push(Op::Mount(b.arena.value(op)), one.origin_with(params));
 }

@@ -39,6 +39,12 @@ pub fn clone_flag(kind: NamespaceKind) -> u32 {
     }
 }
 
+/// The kernel's numbers of all kinds that the container has of its own or joins.
+#[must_use]
+pub fn clone_flags(namespaces: &Namespaces<'_>) -> u32 {
+    namespaces.iter().map(|(kind, _)| clone_flag(kind)).fold(0, |all, flag| all | flag)
+}
+
 /// In this order: the ones that a privileged runtime may enter although another user namespace owns the rest, and the
 /// mount namespace after those, because it takes the runtime's paths away. The user namespace comes when the others
 /// that fail without it have been put off; see the usher.
