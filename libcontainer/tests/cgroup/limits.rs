@@ -216,9 +216,10 @@ fn statistics() {
         if limited {
             f.apply(r#"{"pids":{"limit":77}}"#).expect("pids");
         }
-        let mut child = f.sleeper();
+        // A sleeping process may have used no time at all since it came into the cgroup.
+        let mut child = f.spawn("sh", &["-c", "while :; do :; done"]);
+        until("cpu time", || f.cgroup().stats().expect("stats").cpu.usage.total > 0);
         let stats = f.cgroup().stats().expect("stats");
-        assert!(stats.cpu.usage.total > 0, "{stats:?}");
         assert_eq!(stats.pids.current, 1);
         assert_eq!(stats.pids.limit, if limited { 77 } else { 0 });
         if f.file("memory", "memory.usage_in_bytes").or_else(|| f.file("memory", "memory.current")).is_some()
