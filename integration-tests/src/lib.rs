@@ -24,6 +24,7 @@ pub mod failure;
 pub mod host;
 pub mod leaks;
 pub mod mountinfo;
+pub mod net;
 pub mod process;
 pub mod pty;
 pub mod registry;

@@ -188,3 +188,18 @@ pub fn receive_fds(stream: &UnixStream) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
     }
     Ok((data, fds))
 }
+
+/// A socket for rtnetlink(7) in the present network namespace.
+pub fn netlink() -> io::Result<OwnedFd> {
+    let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC;
+    // SAFETY: integers only; the result is a new descriptor that nobody else owns.
+    unsafe {
+        check(libc::socket(libc::AF_NETLINK, kind, 0) as i64).map(|fd| OwnedFd::from_raw_fd(fd as RawFd))
+    }
+}
+
+/// Index of a network device of the present network namespace, 0 if there is none.
+pub fn interface_index(name: &std::ffi::CStr) -> u32 {
+    // SAFETY: a NUL-terminated string.
+    unsafe { libc::if_nametoindex(name.as_ptr()) }
+}

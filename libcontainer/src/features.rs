@@ -144,7 +144,7 @@ fn linux() -> LinuxFeatures {
         selinux: Enabled { enabled: false },
         intel_rdt: Enabled { enabled: false },
         mount_extensions: MountExtensions { idmap: Enabled { enabled: true } },
-        net_devices: Enabled { enabled: false },
+        net_devices: Enabled { enabled: true },
         memory_policy: MemoryPolicyFeatures {
             modes: words::MEMORY_MODES.iter().map(|(word, _)| *word).collect(),
             flags: words::MEMORY_FLAGS.iter().map(|(word, _)| *word).collect(),

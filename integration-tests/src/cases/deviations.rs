@@ -185,6 +185,26 @@ const GROUPS: &[(&[&str], &str, &str, &str)] = &[
         "drops letters of `access` that it does not know",
     ),
     (&["optional/existing-cgroup-survives"], "runc", "1.1", "removes the cgroup whoever made it"),
+    (
+        &[
+            "net-device/moved-and-renamed",
+            "net-device/keeps-its-name",
+            "net-device/keeps-global-addresses",
+            "net-device/name-template",
+            "net-device/name-taken",
+            "net-device/two-of-one-name",
+            "net-device/into-a-joined-namespace",
+            "net-device/stays-inside-at-delete",
+            "net-device/stays-where-it-is",
+            "net-device/without-a-network-namespace",
+            "net-device/in-the-runtime's-own-namespace",
+            "rootless/network-devices-are-refused",
+        ],
+        "runc",
+        "1.1",
+        "older than linux.netDevices, ignores it",
+    ),
+    (&["process/absent"], "runc", "1.1", "refuses a configuration without a process at create"),
 ];
 
 /// Attaches the rows to their cases.

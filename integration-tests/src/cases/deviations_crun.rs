@@ -4,6 +4,23 @@
 /// Cases and their common reason.
 pub const GROUPS: &[(&[&str], &str)] = &[
     (
+        &[
+            "net-device/moved-and-renamed",
+            "net-device/keeps-its-name",
+            "net-device/keeps-global-addresses",
+            "net-device/name-template",
+            "net-device/name-taken",
+            "net-device/two-of-one-name",
+            "net-device/into-a-joined-namespace",
+            "net-device/stays-inside-at-delete",
+            "net-device/stays-where-it-is",
+            "net-device/without-a-network-namespace",
+            "net-device/in-the-runtime's-own-namespace",
+            "rootless/network-devices-are-refused",
+        ],
+        "older than linux.netDevices, ignores it",
+    ),
+    (
         &["terminal/much-output-run", "terminal/much-output-exec"],
         "loses output when the reader is slower than the program",
     ),

@@ -25,6 +25,7 @@ mod lifecycle;
 mod mount_options;
 mod mounts;
 mod namespaces;
+mod net_devices;
 mod notify;
 mod optional;
 mod parity;
@@ -49,6 +50,7 @@ pub fn all() -> Vec<Case> {
         capabilities::cases(),
         namespaces::cases(),
         clocks::cases(),
+        net_devices::cases(),
         mounts::cases(),
         mount_options::cases(),
         id_mapped::cases(),

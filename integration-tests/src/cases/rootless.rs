@@ -25,6 +25,7 @@ pub fn cases() -> Vec<Case> {
         case("readonly-root", &["ROOT-05"], readonly_root),
         case("delete-force", &["OPS-20"], delete_force).practice(),
         case("foreign-id-is-refused", &["IDM-08"], foreign_id).practice(),
+        case("network-devices-are-refused", &["NET-11"], net_devices).practice(),
         case("subordinate-ids", &["IDM-01", "IDM-08", "PROC-15"], subordinate_ids).practice().needs(&[
             Need::UnprivilegedUserNs,
             Need::Root,
@@ -205,6 +206,16 @@ fn foreign_id(ctx: &Ctx) -> Verdict {
         out.code(),
         out.stderr
     );
+    user.clean()
+}
+
+/// The devices outside are not the user's to take along.
+fn net_devices(ctx: &Ctx) -> Verdict {
+    let user = User::new(ctx)?;
+    let mut b = ctx.rootless_bundle()?;
+    b.set("/linux/namespaces/-", json!({"type": "network"}));
+    b.set("/linux/netDevices", json!({"lo": {"name": "lo7"}}));
+    user.on_bundle(&["run"], &b, &ctx.id())?.run()?.refused(&["netDevices"])?;
     user.clean()
 }
 

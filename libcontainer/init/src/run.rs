@@ -356,6 +356,7 @@ impl<'a> Init<'a> {
     /// Reports that all is made. The first `Go` says that the state is on disk; with a gate, `start` says the second.
     fn wait_for_start(&mut self, gate: Option<Slot>) -> Result {
         self.root = None;
+        self.procfs = None;
         self.mark_close_on_exec()?;
         self.channel.tell(Frame::new(Verb::Ready))?;
         self.channel.await_go()?;

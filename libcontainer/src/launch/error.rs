@@ -5,6 +5,7 @@ use std::io;
 
 use corten_init::{Frame, Step};
 
+use super::net_devices::NetDeviceError;
 use crate::error::Strerror;
 use crate::plan::Origin;
 
@@ -68,6 +69,9 @@ pub enum LaunchError {
         /// What would help.
         hint: &'static str,
     },
+    /// A network device could not be moved into the container.
+    #[error(transparent)]
+    NetDevice(#[from] NetDeviceError),
     /// newuidmap or newgidmap failed.
     #[error("{field}: {helper} failed: {output}")]
     MappingHelper {

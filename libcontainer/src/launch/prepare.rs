@@ -80,7 +80,8 @@ pub(crate) fn prepare(demands: &[Demand], mut sources: Sources) -> Result<Prepar
     Ok(Prepared { owned })
 }
 
-fn open_namespace(kind: NamespaceKind, path: &Path) -> Result<OwnedFd> {
+/// Opens a namespace that is to be joined, and sees to it that it is one of this kind.
+pub(crate) fn open_namespace(kind: NamespaceKind, path: &Path) -> Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let opened = openat(CWD, path, flags, Mode::empty());
     let fd = opened.map_err(PathError::doing("linux.namespaces: open", path))?;

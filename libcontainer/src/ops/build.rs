@@ -20,7 +20,8 @@ use crate::hooks::{Place, run_all_hooks, run_hooks};
 use crate::host::{HostFacts, in_user_namespace};
 use crate::launch::notify::make_directory;
 use crate::launch::{
-    ConsoleSocket, Event, Gate, LaunchError, Session, Sources, prepare, sys, write_mappings,
+    ConsoleSocket, Event, Gate, LaunchError, NetDevices, Session, Sources, open_namespace, prepare, sys,
+    write_mappings,
 };
 use crate::plan::{Arena, Request, clone_flags, compile_create};
 use crate::seccomp::{self, Arch, Filter};
@@ -52,6 +53,8 @@ pub(super) struct Site {
     pub entry: Entry,
     pub cgroup: Cgroup,
     pub session: Option<Session>,
+    /// Devices that are in its network namespace now.
+    net_devices: Option<NetDevices>,
     /// Whether hooks have begun to run: then `poststop` hooks have to run, too.
     hooked: bool,
 }
@@ -61,10 +64,18 @@ impl Site {
         self.session.as_mut().ok_or_else(|| LaunchError::Protocol { verb: "no process" }.into())
     }
 
+    /// The container is there: what has moved into it is its own.
+    pub fn settle(&mut self) {
+        self.net_devices = None;
+    }
+
     /// Removes everything again. What cannot be removed is logged: the failure that led here is the one to report.
     pub fn clear(mut self, config: &Config, state: &State) {
         if let Some(session) = self.session.take() {
             session.kill();
+        }
+        if let Some(devices) = self.net_devices.take() {
+            devices.give_back();
         }
         if self.entry.is_gone() {
             // `delete --force` came in between, and has removed all of it.
@@ -109,6 +120,10 @@ pub(super) fn build(store: &Store, options: &CreateOptions, wanted: Wanted) -> R
     for warning in &valid.warnings {
         log::warn!("{warning}");
     }
+    if !wanted.gate && valid.config.process.is_none() {
+        let why = "to start a container";
+        return Err(ConfigError::new(FieldPath::new("process"), Problem::Missing { why }).into());
+    }
     let host = HostFacts::probe()?;
     check_circumstances(&valid, &host, options)?;
     let filter = compile_filter(&bundle.config, valid.config.process.as_ref())?;
@@ -119,7 +134,7 @@ pub(super) fn build(store: &Store, options: &CreateOptions, wanted: Wanted) -> R
 
     let (entry, lock) = store.reserve(&id)?;
     let mut state = new_state(&bundle, &host, options);
-    let mut site = Site { entry, cgroup: Cgroup::none(), session: None, hooked: false };
+    let mut site = Site { entry, cgroup: Cgroup::none(), session: None, net_devices: None, hooked: false };
     let work = Work {
         options,
         bundle: &bundle,
@@ -183,6 +198,10 @@ fn check_circumstances(valid: &Valid<'_>, host: &HostFacts, options: &CreateOpti
         let why = "a user namespace when the runtime is not root; see `corten spec --rootless`";
         let problem = Problem::Missing { why };
         return Err(ConfigError::new(FieldPath::new("linux.namespaces"), problem).into());
+    }
+    if host.euid != 0 && valid.config.linux.as_ref().is_some_and(|l| !l.net_devices.is_empty()) {
+        let why = "the devices are the host's; moving them needs root";
+        return Err(ConfigError::new(FieldPath::new("linux.netDevices"), Problem::Unsupported { why }).into());
     }
     if options.cgroup_manager == CgroupManager::Systemd {
         return Err(Error::Unsupported { what: "--systemd-cgroup at create (the systemd cgroup driver)" });
@@ -274,6 +293,7 @@ impl Work<'_> {
             state.cgroup = site.cgroup.saved();
         }
         site.session = Some(self.spawn(site, console)?);
+        site.net_devices = self.move_net_devices(site.session()?.pid)?;
         self.configure(site, limits)?;
         let process = self.valid.config.process.as_ref();
         set_priorities(site.session()?.pid, process, &self.valid.namespaces, self.host)?;
@@ -311,6 +331,17 @@ impl Work<'_> {
         let process = self.valid.config.process.as_ref();
         let program = process.and_then(|p| p.args.first()).cloned().unwrap_or_default();
         Session::spawn(compiled, prepared, &site.cgroup, passed, program)
+    }
+
+    /// Moves `linux.netDevices` into the network namespace, which the child has been cloned into or is about to join.
+    fn move_net_devices(&self, pid: i32) -> Result<Option<NetDevices>> {
+        let devices = self.valid.config.linux.as_ref().map(|l| &l.net_devices).filter(|d| !d.is_empty());
+        let Some(devices) = devices else { return Ok(None) };
+        let own = || PathBuf::from(format!("/proc/{pid}/ns/net"));
+        let path = self.valid.namespaces.joins(NamespaceKind::Network).map_or_else(own, PathBuf::from);
+        let namespace = open_namespace(NamespaceKind::Network, &path)?;
+        let moved = NetDevices::move_into(namespace, devices).map_err(LaunchError::from)?;
+        Ok(Some(moved))
     }
 
     /// What the parent does while the child mounts: limits, and the score of the OOM killer.

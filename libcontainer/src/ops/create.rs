@@ -24,7 +24,10 @@ pub(super) fn announce<T>(
 ) -> Result<(Built, T)> {
     let announced = write_files(&mut built, options).and_then(|()| last(&mut built));
     match announced {
-        Ok(value) => Ok((built, value)),
+        Ok(value) => {
+            built.site.settle();
+            Ok((built, value))
+        }
         Err(error) => {
             let error = super::build::explain_oom(error, &built.site.cgroup);
             if let Some(path) = &options.pid_file {

@@ -8,7 +8,7 @@ use super::notify;
 use super::options::RunOptions;
 use super::start::poststart;
 use super::start_hooks;
-use crate::error::{ConfigError, Error, FieldPath, Problem, Result, SyscallError};
+use crate::error::{Error, Result, SyscallError};
 use crate::launch::{ConsoleSocket, ForegroundSignals, LaunchError, Notify, Terminal, wait_foreground};
 use crate::state::{StateError, Store};
 
@@ -55,10 +55,6 @@ fn run_detached(store: &Store, options: &RunOptions) -> Result<i32> {
 
 /// Lets the program run, with the hooks on either side of that.
 fn begin(built: &mut Built) -> Result<()> {
-    if built.config.process.is_none() {
-        let why = "to start a container";
-        return Err(ConfigError::new(FieldPath::new("process"), Problem::Missing { why }).into());
-    }
     let session = built.site.session.as_mut();
     let session = session.ok_or(LaunchError::Protocol { verb: "no process" })?;
     start_hooks::run(&built.state, &built.config, &session.pidfd)?;

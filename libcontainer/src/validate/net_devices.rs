@@ -1,8 +1,10 @@
 //! `linux.netDevices` (config-linux.md#network-devices).
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::at::At;
 use super::{Check, Context};
-use crate::config::NamespaceKind;
+use crate::config::{NamespaceKind, NetDevice};
 use crate::error::Problem;
 
 const LINUX: At<'_> = At::top("linux");
@@ -19,6 +21,21 @@ pub(super) fn net_devices(cx: &Context<'_>) -> Check {
         name(host, at)?;
         if let Some(inside) = device.name.as_deref().filter(|inside| !inside.is_empty()) {
             name(inside, at.field("name"))?;
+        }
+    }
+    distinct(&cx.linux.net_devices)
+}
+
+/// No two devices get one name. A template such as `eth%d` may stand twice: the kernel finds a free number for each.
+fn distinct(devices: &BTreeMap<String, NetDevice>) -> Check {
+    let inside = |(host, device): (&String, &NetDevice)| {
+        device.name.clone().filter(|inside| !inside.is_empty()).unwrap_or_else(|| host.clone())
+    };
+    let mut names = BTreeSet::new();
+    for (host, device) in devices {
+        let name = inside((host, device));
+        if !name.contains('%') && !names.insert(name.clone()) {
+            return Err(AT.field(host).err(Problem::Duplicate { value: name }));
         }
     }
     Ok(())

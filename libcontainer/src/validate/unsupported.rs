@@ -13,11 +13,6 @@ const LINUX: At<'_> = At::top("linux");
 /// All of them, in the order of the document.
 pub(super) fn unsupported(cx: &Context<'_>) -> Check {
     let linux = cx.linux;
-    if cx.config.process.is_none() {
-        return Err(At::top("process")
-            .err(Problem::Missing { why: "(a container without a process cannot be started)" }));
-    }
-    refuse(!linux.net_devices.is_empty(), LINUX.field("netDevices"), "moving network devices")?;
     refuse(linux.intel_rdt.is_some(), LINUX.field("intelRdt"), "Intel resource director technology")?;
     refuse(has(linux.mount_label.as_ref()), LINUX.field("mountLabel"), "SELinux")?;
     seccomp_notify(cx)

@@ -19,11 +19,6 @@ fn document() {
         ("/annotations", json!({ "": "x" }), "annotations", "has an empty key"),
     ]);
     refused(&without(sound(), "/root"), "root", "is required");
-    refused(
-        &without(sound(), "/process"),
-        "process",
-        "is required (a container without a process cannot be started)",
-    );
 }
 
 #[test]
@@ -256,7 +251,6 @@ fn hooks() {
 fn not_supported_yet() {
     let unsupported = [
         ("/process/selinuxLabel", json!("l"), "process.selinuxLabel", "SELinux"),
-        ("/linux/netDevices", json!({ "eth0": {} }), "linux.netDevices", "moving network devices"),
         ("/linux/intelRdt", json!({}), "linux.intelRdt", "Intel resource director technology"),
         ("/linux/mountLabel", json!("l"), "linux.mountLabel", "SELinux"),
         (
