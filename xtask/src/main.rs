@@ -10,6 +10,7 @@ mod man;
 mod setup;
 mod sys;
 mod test;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -21,11 +22,13 @@ usage: cargo xtask CHORE [ARG...]
   hello [--runtime PATH]          print a greeting from inside a container, as root or as an ordinary user
   bundle NAME DIR [ARG...]        write bundles/NAME to DIR, ready to run, with process.args replaced by ARG...
   man [DIR]                       write the manual pages to DIR (default: man)
-  setup [engines]                 install what the tests need (as root, with apt-get)
+  setup [engines|vm]              install what the tests need (as root, with apt-get)
   test [LANE] [--runtime PATH] [-- FILTER...]
                                   run a lane: unit, rootless, native, native-v2; all that the caller can run without LANE
   test engines [--runtime PATH] [--reference PATH] [--cgroup v1|v2|hybrid] [-- FILTER]
                                   drive the runtime with a private dockerd and containerd, beside runc
+  vm [--share DIR]... [--timeout SECONDS] [--] COMMAND [ARG...]
+                                  run a command as root in a virtual machine with systemd and cgroup v2 (see test vm)
   bench [--json] [--runs N] [--cgroup v1|v2|hybrid] [--runtime NAME=PATH]...
                                   time corten beside every peer on PATH and beside the floor program
 ";
@@ -53,6 +56,7 @@ fn run(args: &[String]) -> Result<ExitCode> {
         "setup" => setup::install(rest),
         "man" => man::write(rest),
         "test" => test::run(rest),
+        "vm" => vm::run(rest),
         "bench" => bench::run(rest),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");

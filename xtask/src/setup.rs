@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::{bundle, host, sys};
 
 /// A program that a lane needs, and the Debian package that brings it.
-struct Tool {
+pub struct Tool {
     package: &'static str,
     present: fn() -> bool,
 }
@@ -32,17 +32,36 @@ const FOR_ENGINES: [Tool; 3] = [
     Tool { package: "iproute2", present: || host::on_path("ip").is_some() },
 ];
 
-/// `cargo xtask setup [engines]`: installs what is absent; does nothing where all is there.
+/// What builds the virtual machine's image. The machine's own programs are in the image (see `vm/image.rs`).
+pub const FOR_VM: [Tool; 4] = [
+    Tool { package: "debootstrap", present: || host::on_path("debootstrap").is_some() },
+    Tool { package: "debian-archive-keyring", present: || Path::new(DEBIAN_KEYRING).exists() },
+    Tool { package: "e2fsprogs", present: || host::on_path("mke2fs").is_some() },
+    Tool { package: "xz-utils", present: || host::on_path("xz").is_some() },
+];
+
+const DEBIAN_KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
+/// `cargo xtask setup [engines|vm]`: installs what is absent; does nothing where all is there.
 pub fn install(args: &[String]) -> Result<ExitCode> {
     let tools: Vec<&Tool> = match args {
         [] => FOR_TESTS.iter().collect(),
         [lane] if lane == "engines" => FOR_TESTS.iter().chain(&FOR_ENGINES).collect(),
+        [lane] if lane == "vm" => FOR_TESTS.iter().chain(&FOR_VM).collect(),
         _ => return Err(Error::Usage),
     };
-    let absent: Vec<&str> = tools.iter().filter(|tool| !(tool.present)()).map(|tool| tool.package).collect();
-    if absent.is_empty() {
+    if !install_absent(tools)? {
         println!("setup: nothing to install");
-        return Ok(ExitCode::SUCCESS);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Installs the tools that are not there; answers whether there were any.
+pub fn install_absent<'t>(tools: impl IntoIterator<Item = &'t Tool>) -> Result<bool> {
+    let absent: Vec<&str> =
+        tools.into_iter().filter(|tool| !(tool.present)()).map(|tool| tool.package).collect();
+    if absent.is_empty() {
+        return Ok(false);
     }
     println!("setup: installing {}", absent.join(" "));
     let missing = |hint| Error::Missing { what: absent.join(", "), hint };
@@ -54,10 +73,10 @@ pub fn install(args: &[String]) -> Result<ExitCode> {
     }
     host::run(apt_get().arg("update"))?;
     host::run(apt_get().args(["install", "--yes", "--no-install-recommends"]).args(&absent))?;
-    Ok(ExitCode::SUCCESS)
+    Ok(true)
 }
 
-fn apt_get() -> Command {
+pub fn apt_get() -> Command {
     let mut command = Command::new("apt-get");
     command.env("DEBIAN_FRONTEND", "noninteractive").arg("--quiet=2");
     command
