@@ -1,129 +1,17 @@
-//! Control groups of version 1: where the container is, its limits and their effects.
+//! Control groups of version 1: where the container is, and the effects of its limits.
 
 use crate::failure::Verdict;
 use crate::registry::{Case, Need};
 use crate::{Ctx, cgroup, ensure, ensure_eq};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::fs;
 use std::path::Path;
 
-/// Label, clause, member of `linux.resources`, value, controller, file, content.
-pub(super) type Row =
-    (&'static str, &'static str, &'static str, &'static str, &'static str, &'static str, &'static str);
-
-/// Values as JSON text, so that the table is constant.
-const V1: &[Row] = &[
-    (
-        "memory-limit",
-        "RMEM-01",
-        "memory",
-        r#"{"limit":67108864}"#,
-        "memory",
-        "memory.limit_in_bytes",
-        "67108864",
-    ),
-    (
-        "memory-unlimited",
-        "RMEM-01",
-        "memory",
-        r#"{"limit":-1}"#,
-        "memory",
-        "memory.limit_in_bytes",
-        "9223372036854771712",
-    ),
-    (
-        "memory-reservation",
-        "RMEM-02",
-        "memory",
-        r#"{"reservation":33554432}"#,
-        "memory",
-        "memory.soft_limit_in_bytes",
-        "33554432",
-    ),
-    (
-        "memory-swap",
-        "RMEM-03",
-        "memory",
-        r#"{"limit":67108864,"swap":134217728}"#,
-        "memory",
-        "memory.memsw.limit_in_bytes",
-        "134217728",
-    ),
-    (
-        "memory-swap-equal",
-        "RMEM-03",
-        "memory",
-        r#"{"limit":67108864,"swap":67108864}"#,
-        "memory",
-        "memory.memsw.limit_in_bytes",
-        "67108864",
-    ),
-    ("memory-swappiness", "RMEM-09", "memory", r#"{"swappiness":10}"#, "memory", "memory.swappiness", "10"),
-    (
-        "memory-oom-disable",
-        "RMEM-10",
-        "memory",
-        r#"{"limit":67108864,"disableOOMKiller":true}"#,
-        "memory",
-        "memory.oom_control",
-        "oom_kill_disable 1",
-    ),
-    (
-        "memory-kernel-tcp",
-        "RMEM-08",
-        "memory",
-        r#"{"kernelTCP":67108864}"#,
-        "memory",
-        "memory.kmem.tcp.limit_in_bytes",
-        "67108864",
-    ),
-    ("cpu-shares", "RCPU-01", "cpu", r#"{"shares":512}"#, "cpu", "cpu.shares", "512"),
-    ("cpu-quota", "RCPU-03", "cpu", r#"{"quota":50000,"period":100000}"#, "cpu", "cpu.cfs_quota_us", "50000"),
-    ("cpu-period", "RCPU-04", "cpu", r#"{"period":50000}"#, "cpu", "cpu.cfs_period_us", "50000"),
-    ("cpu-quota-unlimited", "RCPU-03", "cpu", r#"{"quota":-1}"#, "cpu", "cpu.cfs_quota_us", "-1"),
-    (
-        "cpu-burst",
-        "RCPU-05",
-        "cpu",
-        r#"{"quota":50000,"period":100000,"burst":20000}"#,
-        "cpu",
-        "cpu.cfs_burst_us",
-        "20000",
-    ),
-    ("cpu-idle", "RCPU-11", "cpu", r#"{"idle":1}"#, "cpu", "cpu.idle", "1"),
-    ("cpuset-cpus", "RCPU-09", "cpu", r#"{"cpus":"0"}"#, "cpuset", "cpuset.cpus", "0"),
-    ("cpuset-mems", "RCPU-10", "cpu", r#"{"mems":"0"}"#, "cpuset", "cpuset.mems", "0"),
-    ("pids-limit", "RPID-01", "pids", r#"{"limit":42}"#, "pids", "pids.max", "42"),
-    ("pids-unlimited", "RPID-01", "pids", r#"{"limit":-1}"#, "pids", "pids.max", "max"),
-    ("pids-empty", "RPID-03", "pids", r#"{}"#, "pids", "pids.max", "max"),
-];
-
 pub fn cases() -> Vec<Case> {
-    let mut cases = Vec::new();
-    for row in V1 {
-        let name = format!("cgroup-v1/{}", row.0);
-        let case = Case::new(name, std::slice::from_ref(&row.1), move |ctx| limit(ctx, row, row.4));
-        cases.push(case.needs(&[Need::V1(row.4), Need::V1File(row.4, file_of_root(row.5))]));
-    }
-    for throttle in ["Read", "Write"] {
-        for unit in ["Bps", "IOPS"] {
-            let name = format!("cgroup-v1/blkio-throttle-{throttle}{unit}");
-            let case = Case::new(name, &["RBLK-04", "RBLK-05", "RBLK-06", "RBLK-07"], move |ctx| {
-                blkio_throttle(ctx, throttle, unit)
-            });
-            cases.push(case.needs(&[Need::V1("blkio")]));
-        }
-    }
-    cases.extend(placement());
+    let mut cases = placement();
     cases.extend(effects());
     cases.extend(super::cgroups_unified::cases());
     cases
-}
-
-/// A file that exists in the root exactly if the kernel has the feature; limits that no root has stand for
-/// themselves in children.
-fn file_of_root(file: &'static str) -> &'static str {
-    if file == "pids.max" { "cgroup.procs" } else { file }
 }
 
 fn placement() -> Vec<Case> {
@@ -140,8 +28,6 @@ fn placement() -> Vec<Case> {
             .practice(),
         Case::new("cgroup-v1/limits-untouched-without-resources", &["CG-12"], untouched).needs(&v1),
         Case::new("cgroup-v1/wrong-value-is-refused", &["GEN-05"], wrong_value).needs(&v1),
-        Case::new("cgroup-v1/unified-member-is-refused", &["UNI-07"], unified_on_v1).needs(&v1).practice(),
-        Case::new("cgroup-v1/hugepage-size-unknown", &["RHUG-01"], hugepage_unknown).needs(&v1),
         Case::new("cgroup-v1/frozen-parent", &["CG-01"], frozen_parent)
             .needs(&[Need::V1("freezer")])
             .practice(),
@@ -178,48 +64,6 @@ fn effects() -> Vec<Case> {
         Case::new("pause/stopped-container", &["OPS-09"], pause_stopped).practice(),
         Case::new("pause/resume-running-fails", &["OPS-09"], resume_running).practice(),
     ]
-}
-
-fn sleeper_with<'c>(
-    ctx: &'c Ctx,
-    member: &str,
-    value: Value,
-) -> Result<crate::Container<'c>, crate::Failure> {
-    let mut b = ctx.bundle()?;
-    b.set(&format!("/linux/resources/{member}"), value).steps(&[&["sleep"]]);
-    ctx.create(&b)
-}
-
-pub(super) fn limit(ctx: &Ctx, row: &Row, hierarchy: &str) -> Verdict {
-    let (_, _, member, value, _, file, want) = *row;
-    let c = sleeper_with(ctx, member, serde_json::from_str(value)?)?;
-    let got = cgroup::read(&c.cgroup(hierarchy)?, file)?;
-    // Some files hold more lines than the one that was set.
-    ensure!(got == want || got.lines().any(|l| l == want), "{file}: got {got:?}, want {want:?}");
-    Ok(())
-}
-
-/// A whole disk: throttling a partition is refused by the kernel.
-fn block_device() -> Result<(String, String), crate::Failure> {
-    let numbers = fs::read_dir("/sys/block")?.flatten().find_map(|e| {
-        let name = e.file_name().to_string_lossy().into_owned();
-        let real = !name.starts_with("loop") && !name.starts_with("ram");
-        real.then(|| fs::read_to_string(e.path().join("dev")).ok()).flatten()
-    });
-    let numbers = numbers.ok_or_else(|| crate::Failure::skip("no disk"))?;
-    let (major, minor) = numbers.trim().split_once(':').unwrap_or(("0", "0"));
-    Ok((major.to_owned(), minor.to_owned()))
-}
-
-fn blkio_throttle(ctx: &Ctx, direction: &str, unit: &str) -> Verdict {
-    let (major, minor) = block_device()?;
-    let member = format!("throttle{direction}{unit}Device");
-    let entry = json!({"major": major.parse::<u32>().unwrap_or(0), "minor": minor.parse::<u32>().unwrap_or(0),
-                       "rate": 600000});
-    let c = sleeper_with(ctx, "blockIO", json!({member: [entry]}))?;
-    let file = format!("blkio.throttle.{}_{}_device", direction.to_lowercase(), unit.to_lowercase());
-    ensure_eq!(cgroup::read(&c.cgroup("blkio")?, &file)?, format!("{major}:{minor} 600000"), "{file}");
-    Ok(())
 }
 
 pub(super) fn at_path<'c>(ctx: &'c Ctx, path: &str) -> Result<crate::Container<'c>, crate::Failure> {
@@ -328,18 +172,6 @@ fn wrong_value(ctx: &Ctx) -> Verdict {
     let mut b = ctx.bundle()?;
     b.set("/linux/resources/cpu", json!({"cpus": "9999"}));
     ctx.refuses(&b, &["cpuset", "cpus"]).map(drop)
-}
-
-fn unified_on_v1(ctx: &Ctx) -> Verdict {
-    let mut b = ctx.bundle()?;
-    b.set("/linux/resources/unified", json!({"memory.max": "67108864"}));
-    ctx.refuses(&b, &["unified"]).map(drop)
-}
-
-fn hugepage_unknown(ctx: &Ctx) -> Verdict {
-    let mut b = ctx.bundle()?;
-    b.set("/linux/resources/hugepageLimits", json!([{"pageSize": "3MB", "limit": 1}]));
-    ctx.fails(&b).map(drop)
 }
 
 /// A cgroup that somebody froze: create must say so and not hang.

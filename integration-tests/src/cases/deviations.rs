@@ -33,9 +33,6 @@ const KNOWN: &[(&str, &str, &str, &str)] = &[
     ("seccomp/names-empty", "runc", "1.1", "takes an empty list of names for a rule about nothing"),
     ("seccomp/errno-on-allow", "runc", "1.1", "ignores an errno on an action that has none"),
     ("seccomp/flag-log", "runc", "1.1", "older than seccomp flags"),
-    ("cgroup-v1/memory-kernel-tcp", "runc", "1.1", "ignores kernel memory limits"),
-    ("cgroup-v1/cpu-burst", "runc", "1.1", "older than cpu.burst, ignores it"),
-    ("cgroup-v1/cpu-idle", "runc", "1.1", "older than cpu.idle, ignores it"),
     (
         "stress/interrupted-cycles",
         "runc",

@@ -30,6 +30,7 @@ mod notify;
 mod optional;
 mod parity;
 mod process;
+mod resources;
 mod rootless;
 mod scheduling;
 mod seccomp;
@@ -62,6 +63,7 @@ pub fn all() -> Vec<Case> {
         scheduling::cases(),
         seccomp::cases(),
         cgroups::cases(),
+        resources::cases(),
         update::cases(),
         events::cases(),
         console::cases(),

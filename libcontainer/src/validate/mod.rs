@@ -155,6 +155,7 @@ pub fn validate(config: &Config) -> Result<Valid<'_>, ConfigError> {
 
     let mut warnings = Vec::new();
     mounts::warnings(&config.mounts, &mut warnings);
+    resources::warnings(cx.linux.resources.as_ref(), &mut warnings);
     let process = config.process.as_ref();
     let capabilities = capabilities::sets(process.and_then(|p| p.capabilities.as_ref()), &mut warnings);
     let rlimits = process.map_or(&[][..], |process| &process.rlimits);

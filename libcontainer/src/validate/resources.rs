@@ -32,6 +32,15 @@ pub(super) fn resources(resources: &Resources, at: At<'_>) -> Check {
     resources.unified.keys().try_for_each(|file| file_name(file, unified.field(file)))
 }
 
+/// The limit of kernel memory is no more: Linux 5.16 ignores it, version 2 never had it, and the specification advises
+/// against it. Engines may still send it.
+pub(super) fn warnings(resources: Option<&Resources>, warnings: &mut Vec<String>) {
+    let memory = resources.and_then(|r| r.memory.as_ref());
+    if let Some(limit @ 1..) = memory.and_then(|m| m.kernel) {
+        warnings.push(format!("linux.resources.memory.kernel: ignoring {limit}, use memory.limit"));
+    }
+}
+
 /// The name of a file of the container's own cgroup, and of no other: `../cgroup.procs` would be the parent's.
 fn file_name(name: &str, at: At<'_>) -> Check {
     let sound = !matches!(name, "" | "." | "..") && !name.contains(['/', '\0', '\n']);

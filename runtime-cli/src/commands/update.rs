@@ -36,7 +36,7 @@ pub const COMMAND: Command = Command {
         Flag::value("cpuset-mems", "list", "memory nodes it may use, such as 0,1"),
         Flag::value("pids-limit", "n", "number of processes and threads; -1 is unlimited"),
         Flag::value("blkio-weight", "weight", "block I/O relative to others, from 10 to 1000"),
-        Flag::value("kernel-memory", "size", "kernel memory (cgroup v1 of old kernels)"),
+        Flag::value("kernel-memory", "size", "kernel memory; ignored, as kernels do"),
         Flag::value("kernel-memory-tcp", "size", "TCP buffers (cgroup v1 of old kernels)"),
         Flag::value(L3_CACHE, "schema", "Intel RDT cache allocation; not supported"),
         Flag::value(MEM_BW, "schema", "Intel RDT memory bandwidth; not supported"),

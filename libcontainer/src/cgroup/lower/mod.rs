@@ -8,6 +8,8 @@ mod v1;
 mod v2;
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
 
 use std::borrow::Cow;

@@ -51,10 +51,7 @@ fn every_field_on_version_1() {
         (r#"{"memory":{"limit":0,"swap":0,"reservation":0,"kernel":0,"kernelTCP":0}}"#, &[]),
         (
             r#"{"memory":{"kernel":7,"kernelTCP":8}}"#,
-            &[
-                "memory.kmem.limit_in_bytes=7 <- memory.kernel",
-                "memory.kmem.tcp.limit_in_bytes=8 <- memory.kernelTCP",
-            ],
+            &["memory.kmem.tcp.limit_in_bytes=8 <- memory.kernelTCP"],
         ),
         (
             r#"{"memory":{"swappiness":0,"disableOOMKiller":true,"useHierarchy":true}}"#,
@@ -157,7 +154,7 @@ fn every_field_on_version_2() {
         (r#"{"memory":{"reservation":-1}}"#, &["memory.low=max <- memory.reservation"]),
         (r#"{"memory":{"reservation":5}}"#, &["memory.low=5 <- memory.reservation"]),
         (
-            r#"{"memory":{"swappiness":0,"disableOOMKiller":false,"kernel":0,"kernelTCP":-1,"useHierarchy":true}}"#,
+            r#"{"memory":{"swappiness":0,"disableOOMKiller":false,"kernel":7,"kernelTCP":-1,"useHierarchy":true}}"#,
             &[],
         ),
         (r#"{"cpu":{"shares":1024}}"#, &["cpu.weight=100 <- cpu.shares"]),
@@ -309,7 +306,6 @@ fn refused_on_one() {
         (r#"{"unified":{"memory.max":"1"}}"#, "unified.memory.max: is not supported: this machine's cgroups"),
     ];
     let v2 = [
-        (r#"{"memory":{"kernel":1}}"#, "memory.kernel: is not supported"),
         (r#"{"memory":{"kernelTCP":1}}"#, "memory.kernelTCP: is not supported"),
         (r#"{"memory":{"swappiness":60}}"#, "memory.swappiness: is not supported"),
         (r#"{"memory":{"disableOOMKiller":true}}"#, "memory.disableOOMKiller: is not supported"),

@@ -43,9 +43,9 @@ fn memory(out: &mut Lowering<'_>, m: &Memory) {
         None if m.limit == Some(-1) => memsw(out, -1, at.field("limit")).policy = Policy::IfPresent,
         None => {}
     }
+    // Not `kernel`: Linux 5.16 has given up that limit, and the specification advises against it.
     for (value, file, name) in [
         (m.reservation, "memory.soft_limit_in_bytes", "reservation"),
-        (m.kernel, "memory.kmem.limit_in_bytes", "kernel"),
         (m.kernel_tcp, "memory.kmem.tcp.limit_in_bytes", "kernelTCP"),
     ] {
         if let Some(v) = set(value) {

@@ -41,10 +41,8 @@ pub(super) fn lower(out: &mut Lowering<'_>, r: &Resources) -> Result<()> {
 
 fn memory(out: &mut Lowering<'_>, m: &Memory) -> Result<()> {
     let at = out.at.field("memory");
-    for (value, name) in [(m.kernel, "kernel"), (m.kernel_tcp, "kernelTCP")] {
-        if value.is_some_and(|v| v > 0) {
-            return unsupported(at.field(name), NO_COUNTERPART);
-        }
+    if m.kernel_tcp.is_some_and(|v| v > 0) {
+        return unsupported(at.field("kernelTCP"), NO_COUNTERPART);
     }
     if m.swappiness.is_some_and(|s| s != 0) {
         return unsupported(at.field("swappiness"), NO_COUNTERPART);

@@ -109,6 +109,13 @@ fn relative_destinations_are_warned_about() {
 }
 
 #[test]
+fn a_limit_of_kernel_memory_is_ignored_aloud() {
+    let config = config(&with(sound(), "/linux/resources", json!({ "memory": { "kernel": 4096 } })));
+    let expected = ["linux.resources.memory.kernel: ignoring 4096, use memory.limit"];
+    assert_eq!(validate(&config).unwrap().warnings, expected);
+}
+
+#[test]
 fn a_process_by_itself() {
     let bytes = br#"{"args":["sh"],"cwd":"tmp","env":["A"]}"#;
     let process: Process = serde_json::from_slice(bytes).unwrap();
