@@ -21,6 +21,7 @@ pub mod context;
 pub mod driver;
 pub mod facts;
 pub mod failure;
+pub mod faults;
 pub mod host;
 pub mod leaks;
 pub mod mountinfo;

@@ -5,7 +5,7 @@ use std::path::Path;
 use rustix::fs::stat;
 
 use crate::cgroup::Layout;
-use crate::error::{PathError, Result};
+use crate::error::{PathError, Result, SyscallError};
 
 /// Facts about the machine and about the runtime's own process.
 #[derive(Debug, Clone)]
@@ -29,12 +29,9 @@ impl HostFacts {
     pub fn probe() -> Result<HostFacts> {
         let exe = Path::new("/proc/self/exe");
         let own = stat(exe).map_err(PathError::doing("stat", exe))?;
-        Ok(HostFacts {
-            euid: rustix::process::geteuid().as_raw(),
-            egid: rustix::process::getegid().as_raw(),
-            layout: Layout::probe()?,
-            own_binary: (own.st_dev, own.st_ino),
-        })
+        let ids = corten_init::sys::effective_ids();
+        let (euid, egid) = ids.map_err(SyscallError::calling("geteuid"))?;
+        Ok(HostFacts { euid, egid, layout: Layout::probe()?, own_binary: (own.st_dev, own.st_ino) })
     }
 }
 

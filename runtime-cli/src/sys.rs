@@ -8,7 +8,8 @@
 use std::os::fd::BorrowedFd;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Mode, OFlags, open};
+use rustix::io::retry_on_intr;
 
 /// Called by the C library. Arguments and environment reach `std::env` on another way (`.init_array`).
 // SAFETY: the only symbol of this name, because `no_main` makes the compiler write none; it has C's signature.
@@ -16,8 +17,9 @@ use rustix::fs::{Mode, OFlags};
 #[unsafe(no_mangle)]
 extern "C" fn main(_count: libc::c_int, _arguments: *const *const libc::c_char) -> libc::c_int {
     ignore_sigpipe();
-    if open_closed_stdio().is_err() {
+    if let Err(error) = open_closed_stdio() {
         // Without /dev/null there is no safe way to go on: the state file might become standard output.
+        eprintln!("corten: standard streams: open /dev/null: {error}");
         return 1;
     }
     libc::c_int::from(crate::run())
@@ -38,12 +40,12 @@ fn open_closed_stdio() -> rustix::io::Result<()> {
         // SAFETY: poll(2) says of a descriptor that is closed just that; none of the three is used otherwise.
         let [a, b, c] = [0, 1, 2].map(|fd| unsafe { BorrowedFd::borrow_raw(fd) });
         let mut fds = [&a, &b, &c].map(|fd| PollFd::new(fd, PollFlags::empty()));
-        poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))?;
+        retry_on_intr(|| poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })))?;
         fds.iter().filter(|fd| fd.revents().contains(PollFlags::NVAL)).count()
     };
     for _ in 0..closed {
         // The lowest free number is one of the three; the descriptor is for the life of the process.
-        let null = rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty())?;
+        let null = retry_on_intr(|| open("/dev/null", OFlags::RDWR, Mode::empty()))?;
         std::mem::forget(null);
     }
     Ok(())

@@ -5,6 +5,7 @@ mod bundle;
 mod cgroup_view;
 mod engines;
 mod error;
+mod faults;
 mod host;
 mod man;
 mod setup;
@@ -27,6 +28,8 @@ usage: cargo xtask CHORE [ARG...]
                                   run a lane: unit, rootless, native, native-v2; all that the caller can run without LANE
   test engines [--runtime PATH] [--reference PATH] [--cgroup v1|v2|hybrid] [-- FILTER]
                                   drive the runtime with a private dockerd and containerd, beside runc
+  test faults [--runtime PATH] [--every N] [-- COMMAND...]
+                                  kill each command at each of its system calls, and let each of them fail (docs/faults.md)
   vm [--share DIR]... [--timeout SECONDS] [--] COMMAND [ARG...]
                                   run a command as root in a virtual machine with systemd and cgroup v2 (see test vm)
   bench [--json] [--runs N] [--cgroup v1|v2|hybrid] [--runtime NAME=PATH]...

@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode};
 use crate::cgroup_view::CgroupView;
 use crate::error::{Doing, Error, Result};
 use crate::host::{self, Profile};
-use crate::{bundle, engines, sys};
+use crate::{bundle, engines, faults, sys};
 
 const INTEGRATION: &str = "corten-integration-tests";
 
@@ -54,6 +54,11 @@ pub fn run(args: &[String]) -> Result<ExitCode> {
     {
         return engines::run(rest);
     }
+    if let [lane, rest @ ..] = args
+        && lane == "faults"
+    {
+        return faults::run(rest);
+    }
     let options = parse(args)?;
     match options.lane {
         Some(lane) => run_lane(lane, &options).map(|()| ExitCode::SUCCESS),
@@ -73,7 +78,7 @@ fn parse(args: &[String]) -> Result<Options> {
                 options.lane = Some(lane.ok_or_else(|| Error::Argument {
                     option: "test",
                     value: name.to_owned(),
-                    expected: "unit, rootless, native, native-v2 or engines",
+                    expected: "unit, rootless, native, native-v2, faults or engines",
                 })?);
             }
         }

@@ -17,6 +17,7 @@ mod devices;
 mod edges;
 mod events;
 mod exec;
+mod faults;
 mod hooks;
 mod hot_mounts;
 mod id_mapped;
@@ -78,6 +79,7 @@ pub fn all() -> Vec<Case> {
         threats::cases(),
         two_phase::cases(),
         attacks::cases(),
+        faults::cases(),
         stress::cases(),
     ];
     let mut cases: Vec<Case> = areas.into_iter().flatten().collect();

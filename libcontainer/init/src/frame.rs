@@ -95,6 +95,10 @@ numbered! {
         None = "",
         /// close_range(2)
         CloseRange = "close_range",
+        /// rt_sigaction(2), rt_sigprocmask(2)
+        Signals = "reset signals",
+        /// umask(2)
+        Umask = "umask",
         /// setns(2)
         Setns = "setns",
         /// unshare(2)

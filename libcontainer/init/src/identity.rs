@@ -5,7 +5,7 @@ use core::ffi::CStr;
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::{Gid, Uid, fchown, fstat, major, minor};
 use rustix::io::Errno;
-use rustix::process::{Resource, Rlimit, chdir, setrlimit, umask};
+use rustix::process::{Resource, Rlimit, chdir, setrlimit};
 use rustix::thread::set_keep_capabilities;
 
 use crate::channel::{At, Result, retry};
@@ -22,7 +22,7 @@ const CAP_SYS_ADMIN: u64 = 1 << 21;
 /// with `PR_SET_KEEPCAPS`, or the permitted set would be lost; then the sets themselves; and the ambient set last,
 /// because it may only hold what is permitted and inheritable already.
 pub(crate) fn assume_identity(identity: &Identity<'_>) -> Result {
-    umask(rustix::fs::Mode::from_raw_mode(identity.umask));
+    sys::umask(identity.umask).at(Step::Umask)?;
     if identity.chown_stdio {
         give_stdio(identity.uid)?;
     }

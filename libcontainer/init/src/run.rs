@@ -7,7 +7,7 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
 use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, mount_move, unmount};
 use rustix::net::{SocketFlags, accept_with};
-use rustix::process::{chdir, chroot, fchdir, pivot_root, setsid, umask};
+use rustix::process::{chdir, chroot, fchdir, pivot_root, setsid};
 
 use crate::channel::{At, Channel, Failure, Result, receive_go, retry};
 use crate::clocks::set_clocks;
@@ -57,7 +57,10 @@ pub fn launch(launch: &Launch<'_>) -> rustix::io::Result<(i32, OwnedFd)> {
     let own = if launch.plan.usher.is_some() { 0 } else { launch.plan.clone_flags };
     // SAFETY-relevant, see `sys::clone3`: the child runs nothing but this crate.
     match sys::spawn(own | sys::CLONE_PIDFD, launch.cgroup)? {
-        Cloned::Child => child(launch),
+        Cloned::Child => {
+            let _no_way_back = sys::NoWayBack;
+            child(launch)
+        }
         Cloned::Parent { pid, pidfd: Some(pidfd) } => Ok((pid, pidfd)),
         Cloned::Parent { pidfd: None, .. } => Err(Errno::NOSYS),
     }
@@ -84,8 +87,10 @@ pub fn park(flags: u64, wait: RawFd) -> rustix::io::Result<(i32, OwnedFd)> {
 }
 
 fn child(launch: &Launch<'_>) -> ! {
-    reset_signals();
     let channel = Channel { socket: sys::borrow(launch.channel) };
+    if let Err(failure) = reset_signals() {
+        fail(&channel, BEFORE_THE_FIRST, failure);
+    }
     if let Err(failure) = close_others(launch.keep) {
         fail(&channel, BEFORE_THE_FIRST, failure);
     }
@@ -126,13 +131,13 @@ fn child(launch: &Launch<'_>) -> ! {
 
 /// Handlers end with exec by themselves, but what is ignored stays ignored: SIGPIPE by Rust programs, and whatever the
 /// caller of the runtime had chosen. Like runc's, the program gets defaults, except where nohup(1) and its kin want
-/// otherwise; 32 is the C library's.
-fn reset_signals() {
-    const KEEP: [u32; 3] = [1, 2, 32];
+/// otherwise; 32 is the C library's, and 9 (SIGKILL) and 19 (SIGSTOP) cannot be set.
+fn reset_signals() -> Result {
+    const KEEP: [u32; 5] = [1, 2, 9, 19, 32];
     for signal in (1..=64).filter(|signal| !KEEP.contains(signal)) {
-        sys::default_signal(signal);
+        sys::default_signal(signal).at(Step::Signals)?;
     }
-    sys::unblock_signals();
+    sys::unblock_signals().at(Step::Signals)
 }
 
 fn fail(channel: &Channel<'_>, op: usize, failure: Failure) -> ! {
@@ -263,7 +268,7 @@ impl<'a> Init<'a> {
 
     fn bind_root(&mut self, path: &CStr, private_parent: bool) -> Result {
         // The mode of whatever is made from here on is what the plan says, not what the caller's umask leaves of it.
-        umask(Mode::empty());
+        sys::umask(0).at(Step::Umask)?;
         if private_parent {
             mounts::make_parent_private(path)?;
         }

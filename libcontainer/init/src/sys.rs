@@ -2,6 +2,8 @@
 //!
 //! Numbers and layouts are those of the kernel's uapi headers; each wrapper names its man page.
 
+mod calls;
+
 use core::cell::Cell;
 use core::ffi::{CStr, c_char};
 use core::marker::PhantomData;
@@ -9,6 +11,9 @@ use core::marker::PhantomData;
 use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use rustix::io::Errno;
 use syscalls::{Sysno, syscall};
+
+pub use calls::effective_ids;
+pub(crate) use calls::{NoWayBack, umask};
 
 use crate::bpf::SockFilter;
 use crate::own_binary::Segment;
@@ -231,7 +236,7 @@ pub fn set_key_permissions(serial: i32, permissions: u32) -> Result<()> {
 }
 
 /// Sets the disposition of a signal to its default.
-pub fn default_signal(signal: u32) {
+pub fn default_signal(signal: u32) -> Result<()> {
     /// `struct sigaction` as the kernel has it on the architectures that this crate is built for.
     #[repr(C)]
     #[derive(Default)]
@@ -244,16 +249,18 @@ pub fn default_signal(signal: u32) {
     let action = KernelSigaction::default();
     let nothing = 0usize;
     // SAFETY: the structure outlives the call, SIG_DFL is 0, and the kernel reads no more than it.
-    let _ = unsafe { syscall!(Sysno::rt_sigaction, signal, &raw const action, nothing, 8usize) };
+    let set = unsafe { syscall!(Sysno::rt_sigaction, signal, &raw const action, nothing, 8usize) };
+    set.map(|_| ()).map_err(errno)
 }
 
 /// Empties the signal mask.
-pub fn unblock_signals() {
+pub fn unblock_signals() -> Result<()> {
     const SIG_SETMASK: u32 = 2;
     let mask = 0u64;
     let nothing = 0usize;
     // SAFETY: the mask outlives the call.
-    let _ = unsafe { syscall!(Sysno::rt_sigprocmask, SIG_SETMASK, &raw const mask, nothing, 8usize) };
+    let set = unsafe { syscall!(Sysno::rt_sigprocmask, SIG_SETMASK, &raw const mask, nothing, 8usize) };
+    set.map(|_| ()).map_err(errno)
 }
 
 /// `struct mount_attr` of mount_setattr(2).

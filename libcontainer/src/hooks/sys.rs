@@ -85,7 +85,8 @@ impl Child<'_> {
         let error = failed("fork");
         // SAFETY: old_mask was filled in by block_signals.
         unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const old_mask, ptr::null_mut()) };
-        let pid = Pid::from_raw(pid).filter(|_| pid > 0).ok_or(error)?;
+        // `from_raw` is for positive numbers only.
+        let pid = Pid::from_raw(pid.max(0)).ok_or(error)?;
         match pidfd_open(pid, PidfdFlags::empty()) {
             Ok(pidfd) => Ok((pid, pidfd)),
             Err(e) => {

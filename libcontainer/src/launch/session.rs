@@ -199,10 +199,15 @@ impl Session {
         }
     }
 
+    /// Kills the child.
+    pub fn send_kill(&self) {
+        // Fails only when it is gone already.
+        let _ = signal(self.pidfd.as_fd(), libc::SIGKILL);
+    }
+
     /// Kills the child and waits for its end.
     pub fn kill(&self) {
-        // Both fail only when it is gone already.
-        let _ = signal(self.pidfd.as_fd(), libc::SIGKILL);
+        self.send_kill();
         let _ = reap(self.pidfd.as_fd());
     }
 }

@@ -34,7 +34,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 pub fn delete(store: &Store, id: &str, force: bool) -> Result<()> {
     let id = ContainerId::new(id)?;
     match delete_existing(store, &id, force) {
-        Err(Error::State(StateError::NotFound { .. })) if force => Ok(()),
+        Err(Error::State(StateError::NotFound { .. })) if force => store.remove_remains(&id),
         done => done,
     }
 }

@@ -1,16 +1,17 @@
 //! `run`.
 
-use std::os::fd::AsFd;
-
-use super::build::{Built, Wanted, build, run_poststop};
+use super::build::{Built, Site, Wanted, build, run_poststop};
 use super::create::announce;
 use super::notify;
 use super::options::RunOptions;
 use super::start::poststart;
 use super::start_hooks;
+use crate::config::Config;
 use crate::error::{Error, Result, SyscallError};
-use crate::launch::{ConsoleSocket, ForegroundSignals, LaunchError, Notify, Terminal, wait_foreground};
-use crate::state::{StateError, Store};
+use crate::launch::{
+    ConsoleSocket, Death, ForegroundSignals, LaunchError, Notify, Session, Terminal, wait_foreground,
+};
+use crate::state::{State, StateError, Store};
 
 /// Creates and starts a container, waits for it unless detached, and returns its exit code.
 ///
@@ -64,32 +65,59 @@ fn begin(built: &mut Built) -> Result<()> {
 
 /// Waits for the end, and tidies up.
 fn attend(
-    mut built: Built,
+    built: Built,
+    signals: &ForegroundSignals,
+    terminal: Option<Terminal>,
+    notify: Option<Notify>,
+    keep: bool,
+) -> Result<i32> {
+    let Built { mut site, config, state, lock, .. } = built;
+    // It may live for ever; pause, update and the others want their turn meanwhile.
+    drop(lock);
+    let waited = wait(site.session()?, signals, terminal, notify);
+    if waited.is_err() {
+        // Nobody attends to it any more, so it has to go.
+        site.session()?.send_kill();
+    }
+    let tidied = if keep && waited.is_ok() { Ok(()) } else { tidy_up(&site, &config, &state) };
+    let death = waited?;
+    tidied.map(|()| death.code())
+}
+
+fn wait(
+    session: &Session,
     signals: &ForegroundSignals,
     terminal: Option<Terminal>,
     mut notify: Option<Notify>,
-    keep: bool,
-) -> Result<i32> {
-    let session = built.site.session()?;
-    let (pid, pidfd) = (session.pid, session.pidfd.as_fd().try_clone_to_owned());
-    let pidfd = pidfd.map_err(SyscallError::calling("dup"))?;
-    // It may live for ever; pause, update and the others want their turn meanwhile.
-    drop(built.lock);
-    let death = match terminal {
-        Some(terminal) => terminal.attend(signals, pid, &pidfd, &mut notify)?,
-        None => wait_foreground(signals, pid, &pidfd, &mut notify)?,
-    };
-    if !keep {
-        let _lock = match built.site.entry.lock() {
-            // Deleted by somebody else, hooks included.
-            Err(Error::State(StateError::NotFound { .. })) => return Ok(death.code()),
-            lock => lock?,
-        };
-        // Without a pid namespace of its own, the container may have left processes behind.
-        built.site.cgroup.kill_all(libc::SIGKILL)?;
-        built.site.cgroup.destroy()?;
-        built.site.entry.remove()?;
-        run_poststop(&built.config, &built.state);
+) -> Result<Death> {
+    match terminal {
+        Some(terminal) => terminal.attend(signals, session.pid, &session.pidfd, &mut notify),
+        None => wait_foreground(signals, session.pid, &session.pidfd, &mut notify),
     }
-    Ok(death.code())
+}
+
+/// Removes what the container left. What did not work is tried once more: nobody will come back for it.
+fn tidy_up(site: &Site, config: &Config, state: &State) -> Result<()> {
+    let removed = remove(site).or_else(|first| {
+        log::debug!("{first}; once more");
+        remove(site)
+    })?;
+    if removed {
+        run_poststop(config, state);
+    }
+    Ok(())
+}
+
+/// Whether this was the one that removed it.
+fn remove(site: &Site) -> Result<bool> {
+    let _lock = match site.entry.lock() {
+        // Deleted by somebody else, hooks included.
+        Err(Error::State(StateError::NotFound { .. })) => return Ok(false),
+        lock => lock?,
+    };
+    // Without a pid namespace of its own, the container may have left processes behind.
+    site.cgroup.kill_all(libc::SIGKILL)?;
+    site.cgroup.destroy()?;
+    site.entry.remove()?;
+    Ok(true)
 }

@@ -1,6 +1,6 @@
 //! `process` → identity, program, environment.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::ffi::CStr;
 
 use corten_init::{Capabilities, Identity, Program};
@@ -77,7 +77,7 @@ pub(super) fn program<'a>(
 
 /// Of several assignments to one variable the last one counts.
 fn last_of_each<'e>(env: impl DoubleEndedIterator<Item = &'e String>) -> Vec<&'e str> {
-    let mut seen = HashSet::new();
+    let mut seen = BTreeSet::new();
     let mut kept: Vec<&str> = Vec::new();
     for entry in env.rev() {
         let name = entry.split('=').next().unwrap_or_default();

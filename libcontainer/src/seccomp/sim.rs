@@ -4,7 +4,7 @@
 //! [`outcomes`] does the same with numbers that are not known, and finds everything that could be returned.
 //! [`check_init`] uses it to prove that a filter lets the runtime's own system calls pass.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 
 use crate::error::{ConfigError, FieldPath, Problem};
 
@@ -98,7 +98,7 @@ pub fn outcomes(
         _ => Some(word(&known, offset)),
     };
     let mut found = BTreeSet::new();
-    let mut seen = HashSet::new();
+    let mut seen = BTreeSet::new();
     let mut machines = vec![Machine::default()];
     while let Some(mut machine) = machines.pop() {
         while seen.insert(machine.clone()) {
@@ -131,7 +131,7 @@ fn word(data: &SeccompData, offset: u32) -> u32 {
 }
 
 /// Registers; `None` is a number that is not known.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Machine {
     at: usize,
     a: Option<u32>,

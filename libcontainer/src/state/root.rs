@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use super::StateError;
-use crate::error::{PathError, Result};
+use crate::error::{PathError, Result, SyscallError};
 
 /// The state root that is used without `--root`.
 ///
@@ -18,7 +18,7 @@ use crate::error::{PathError, Result};
 ///
 /// [`StateError::UntrustedRoot`], or what the kernel says about `/tmp/corten-UID`.
 pub fn default_root() -> Result<PathBuf> {
-    let uid = rustix::process::geteuid().as_raw();
+    let (uid, _) = corten_init::sys::effective_ids().map_err(SyscallError::calling("geteuid"))?;
     let xdg = env::var_os("XDG_RUNTIME_DIR").filter(|dir| Path::new(dir).is_absolute());
     if uid == 0 {
         return Ok(match xdg {

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::{ContainerId, State, StateError};
@@ -91,23 +91,35 @@ impl Store {
         }
     }
 
+    /// Removes what an interrupted removal has left of a container.
+    ///
+    /// # Errors
+    ///
+    /// [`PathError`] naming what could not be removed.
+    pub fn remove_remains(&self, id: &ContainerId) -> Result<()> {
+        let discarded = discarded_path(&self.root.join(id.as_str()), id);
+        if discarded.is_dir() { remove_tree(&discarded) } else { Ok(()) }
+    }
+
     /// The ids of all containers, sorted. A root that does not exist has none.
     ///
     /// # Errors
     ///
     /// What the kernel says about the root.
     pub fn ids(&self) -> Result<Vec<ContainerId>> {
-        let entries = match fs::read_dir(&self.root) {
-            Ok(entries) => entries,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = match rustix::fs::open(&self.root, flags, Mode::empty()) {
+            Ok(root) => root,
+            Err(Errno::NOENT) => return Ok(Vec::new()),
             Err(e) => return Err(PathError::doing("read", &self.root)(e).into()),
         };
         let mut ids = Vec::new();
-        for entry in entries {
+        for entry in rustix::fs::Dir::new(root).map_err(PathError::doing("read", &self.root))? {
             let entry = entry.map_err(PathError::doing("read", &self.root))?;
-            let is_dir = entry.file_type().is_ok_and(|t| t.is_dir());
-            if let Some(id) = entry.file_name().to_str().and_then(|n| ContainerId::new(n).ok())
-                && is_dir
+            // Filesystems that do not tell the type are not where state is; `open_entry` has the last word.
+            let may_be_dir = matches!(entry.file_type(), FileType::Directory | FileType::Unknown);
+            if let Some(id) = entry.file_name().to_str().ok().and_then(|n| ContainerId::new(n).ok())
+                && may_be_dir
             {
                 ids.push(id);
             }
@@ -131,6 +143,13 @@ fn remove_tree(path: &Path) -> Result<()> {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(PathError::doing("remove", path)(e).into()),
         _ => Ok(()),
     }
+}
+
+/// Where a directory waits for its end: no id begins with a dot. The longest ids lose their last byte, which is of no
+/// account: two of these names may be the same, since what they name is to be removed anyway.
+fn discarded_path(path: &Path, id: &ContainerId) -> PathBuf {
+    let id = id.as_str();
+    path.with_file_name(format!(".{}", &id[..id.len().min(ContainerId::MAX_LENGTH - 1)]))
 }
 
 fn open_directory(path: &Path) -> std::result::Result<OwnedFd, PathError> {
@@ -324,22 +343,17 @@ impl Entry {
             Err(Errno::NOENT) => return Ok(()),
             renamed => renamed.map_err(PathError::doing("remove", &self.path))?,
         }
-        for name in [START_SOCKET, CONFIG_FILE, STATE_FILE] {
-            self.unlink(name)?;
-        }
+        // What does not go this way goes below.
+        let _ = [START_SOCKET, CONFIG_FILE, STATE_FILE].map(|name| self.unlink(name));
         match rustix::fs::rmdir(&discarded) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             // `notify/`, something that corten did not put there, or what an interrupted write left behind.
-            Err(Errno::NOTEMPTY | Errno::EXIST) => remove_tree(&discarded),
-            Err(e) => Err(PathError::doing("remove", &discarded)(e).into()),
+            Err(_) => remove_tree(&discarded),
         }
     }
 
-    /// Where the directory waits for its end: no id begins with a dot. The longest ids lose their last byte, which is
-    /// of no account: two of these names may be the same, since what they name is to be removed anyway.
     fn discarded_path(&self) -> PathBuf {
-        let id = self.id.as_str();
-        self.path.with_file_name(format!(".{}", &id[..id.len().min(ContainerId::MAX_LENGTH - 1)]))
+        discarded_path(&self.path, &self.id)
     }
 
     fn unlink(&self, name: &str) -> Result<()> {
