@@ -15,20 +15,34 @@ use crate::mounts::{attach, copy_tree};
 use crate::paths::{Create, exists, resolve, resolve_or_create};
 use crate::plan::{DeviceNode, Node};
 
-/// Makes the nodes of one directory.
-pub(crate) fn make_nodes(root: BorrowedFd<'_>, dir: &CStr, nodes: &[Node<'_>]) -> Result {
+/// Makes the nodes of one directory. `settle` waits until the parent has set the limits.
+pub(crate) fn make_nodes(
+    root: BorrowedFd<'_>,
+    dir: &CStr,
+    nodes: &[Node<'_>],
+    settle: &mut dyn FnMut() -> Result,
+) -> Result {
     let dir = resolve_or_create(root, dir, Create::Directory)?;
     for (i, node) in nodes.iter().enumerate() {
-        make_node(dir.as_fd(), node).map_err(|f| Failure { value: i as u64, ..f })?;
+        make_node(dir.as_fd(), node, settle).map_err(|f| Failure { value: i as u64, ..f })?;
     }
     Ok(())
 }
 
-fn make_node(dir: BorrowedFd<'_>, node: &Node<'_>) -> Result {
+fn make_node(dir: BorrowedFd<'_>, node: &Node<'_>, settle: &mut dyn FnMut() -> Result) -> Result {
+    const REFUSED: Errno = Errno::PERM;
     match node {
         Node::Device(device) if device.bind => bind_device(dir, device),
         Node::Device(device) => match make_device(dir, device) {
-            Err(Failure { step: Step::Mknod, errno: Errno::PERM, .. }) => bind_device(dir, device),
+            Err(Failure { step: Step::Mknod, errno: REFUSED, .. }) => {
+                // Version 1's rules cannot be set at once: the parent may just have forbidden all, and be about to
+                // allow the rest.
+                settle()?;
+                match make_device(dir, device) {
+                    Err(Failure { step: Step::Mknod, errno: REFUSED, .. }) => bind_device(dir, device),
+                    other => other,
+                }
+            }
             other => other,
         },
         Node::Link { name, target, only_if } => {

@@ -12,13 +12,13 @@ use rustix::process::{chdir, chroot, fchdir, pivot_root, setsid};
 use crate::channel::{At, Channel, Failure, Result, receive_go, retry};
 use crate::clocks::set_clocks;
 use crate::console::make_console;
-use crate::frame::{Frame, Step, Verb};
+use crate::frame::{Frame, Phase, Step, Verb};
 use crate::identity;
 use crate::mounts::{self, Slots, attach, attach_mount, change_attrs, copy_tree};
 use crate::nodes::make_nodes;
 use crate::own_binary::{self, OwnBinary};
 use crate::paths::{Create, PathBuffer, resolve_or_create};
-use crate::plan::{Attrs, EnterRoot, Identity, Join, Op, Plan, Program, SeccompOp, Slot, Usher};
+use crate::plan::{Attrs, EnterRoot, Identity, Join, Node, Op, Plan, Program, SeccompOp, Slot, Usher};
 use crate::program;
 use crate::sys::{self, Cloned};
 
@@ -233,7 +233,7 @@ impl<'a> Init<'a> {
             Op::PlainRoot { path } => self.hold_root(path),
             Op::PresentRoot => self.hold_root(c"/"),
             Op::Mount(mount) => attach_mount(self.root(), self.launch, mount),
-            Op::Nodes { dir, nodes } => make_nodes(self.root(), dir, nodes),
+            Op::Nodes { dir, nodes } => self.make_nodes(dir, nodes),
             Op::Console(console) => make_console(self.root(), self.launch.slot(console.socket), console),
             Op::EnterRoot(how) => self.enter_root(*how),
             Op::RootPropagation { flags } => propagate(*flags),
@@ -282,6 +282,15 @@ impl<'a> Init<'a> {
     fn hold_root(&mut self, path: &CStr) -> Result {
         self.root = Some(open_directory(path)?);
         Ok(())
+    }
+
+    fn make_nodes(&self, dir: &CStr, nodes: &[Node<'_>]) -> Result {
+        let mut settled = false;
+        let mut settle = || {
+            // The parent answers at a barrier, and comes to that once the limits are set.
+            if core::mem::replace(&mut settled, true) { Ok(()) } else { self.channel.barrier(Phase::Cgroup) }
+        };
+        make_nodes(self.root(), dir, nodes, &mut settle)
     }
 
     fn take_stdio(&self, slots: [Slot; 3]) -> Result {
