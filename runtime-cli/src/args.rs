@@ -56,7 +56,7 @@ impl Flag {
 /// One verb.
 #[derive(Debug)]
 pub struct Command {
-    /// The verb.
+    /// The verb; of two words, such as `seccomp diff`, for one of a group.
     pub name: &'static str,
     /// One line for the list of commands.
     pub summary: &'static str,
@@ -76,6 +76,29 @@ pub struct Command {
     pub see_also: &'static [&'static str],
     /// Carries it out and returns the exit code.
     pub run: fn(&Invocation) -> Result<u8, crate::Failure>,
+}
+
+impl Command {
+    /// The commands of this group, among all; none if it is no group.
+    pub fn members<'c>(&self, commands: &'c [Command]) -> impl Iterator<Item = &'c Command> {
+        let name = self.name;
+        commands.iter().filter(move |c| c.name.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ')))
+    }
+
+    /// Whether the verb needs a second one.
+    pub fn is_group(&self, commands: &[Command]) -> bool {
+        self.members(commands).next().is_some()
+    }
+
+    /// The second word of a command of a group.
+    pub fn last_word(&self) -> Option<&str> {
+        self.name.split_once(' ').map(|(_, last)| last)
+    }
+
+    /// Its name as one word: `seccomp-diff`.
+    pub fn key(&self) -> String {
+        self.name.replace(' ', "-")
+    }
 }
 
 /// What the command line asks for.
@@ -158,6 +181,16 @@ pub enum UsageError {
     /// No such command.
     #[error("unknown command {name:?}{} (see `corten --help`)", did_you_mean("", *.nearest))]
     UnknownCommand {
+        /// As written.
+        name: String,
+        /// What might be meant.
+        nearest: Option<&'static str>,
+    },
+    /// No such command in a group.
+    #[error("unknown command \"{group} {name}\"{} (see `corten {group} --help`)", did_you_mean("", *.nearest))]
+    UnknownMember {
+        /// The group.
+        group: &'static str,
         /// As written.
         name: String,
         /// What might be meant.
@@ -279,6 +312,9 @@ impl<I: Iterator<Item = OsString>> Parser<I> {
         if command.name == HELP {
             return self.help_about();
         }
+        if command.is_group(self.commands) {
+            return Ok(Request::Help(Some(command)));
+        }
         self.check_count(command)?;
         let (flags, globals) = (std::mem::take(&mut self.flags), self.globals.clone());
         Ok(Request::Run(Invocation {
@@ -291,8 +327,12 @@ impl<I: Iterator<Item = OsString>> Parser<I> {
 
     /// The first one is the verb.
     fn argument(&mut self, argument: OsString) -> Result<(), UsageError> {
-        if self.command.is_some() {
-            self.positional.push(argument);
+        if let Some(command) = self.command {
+            if command.is_group(self.commands) {
+                self.command = Some(self.member(command, &argument)?);
+            } else {
+                self.positional.push(argument);
+            }
             return Ok(());
         }
         let name = if argument == "h" { OsStr::new(HELP) } else { argument.as_os_str() };
@@ -307,6 +347,16 @@ impl<I: Iterator<Item = OsString>> Parser<I> {
         let name = name.to_string_lossy().into_owned();
         let nearest = nearest(&name, self.commands.iter().map(|c| c.name));
         UsageError::UnknownCommand { name, nearest }
+    }
+
+    /// The command of a group that the second word names.
+    fn member(&self, group: &Command, word: &OsStr) -> Result<&'static Command, UsageError> {
+        let found = group.members(self.commands).find(|c| c.last_word().is_some_and(|last| word == last));
+        found.ok_or_else(|| {
+            let word = word.to_string_lossy();
+            let nearest = nearest(&word, group.members(self.commands).filter_map(Command::last_word));
+            UsageError::UnknownMember { group: group.name, name: word.into_owned(), nearest }
+        })
     }
 
     /// `corten exec ID ls -l`: `-l` is for ls. A `--` directly behind the id is only a separator.
@@ -420,13 +470,16 @@ impl<I: Iterator<Item = OsString>> Parser<I> {
     }
 
     fn help_about(&self) -> Result<Request, UsageError> {
-        let about = match self.positional.first() {
+        let mut about = match self.positional.first() {
             None => None,
             Some(name) => match self.commands.iter().find(|c| name == c.name) {
                 None => return Err(self.unknown_command(name)),
                 found => found,
             },
         };
+        if let (Some(group), Some(word)) = (about, self.positional.get(1)) {
+            about = Some(self.member(group, word)?);
+        }
         Ok(if self.flags.is_on("man") { Request::Manual(about) } else { Request::Help(about) })
     }
 

@@ -60,11 +60,16 @@ fn argument(command: &Command, index: usize) -> Words {
         Some("[signal]") => Words::OneOf(SIGNALS),
         Some("[command]") => Words::Command,
         Some("<bash|zsh|fish>") => Words::OneOf(&["bash", "zsh", "fish"]),
+        Some(SECCOMP) => Words::OneOf(&["compile", "convert", "explain", "diff"]),
+        Some("<profile>" | "<other>") => Words::File,
         Some("add|remove") => Words::OneOf(&["add", "remove"]),
         Some("<file>") => Words::File,
         _ => Words::Any,
     }
 }
+
+/// The arguments of the group, from its table.
+const SECCOMP: &str = crate::commands::SECCOMP_ARGUMENTS;
 
 /// Those that one sends; the others are known to `kill`, too.
 const SIGNALS: &[&str] = &["TERM", "KILL", "INT", "HUP", "QUIT", "USR1", "USR2", "STOP", "CONT", "WINCH"];
@@ -75,6 +80,11 @@ const VERSION_FLAG: Flag = Flag::switch("version", "print the version").short(b'
 /// The flags of a command, and `--help`.
 fn flags_of(command: &Command) -> impl Iterator<Item = &Flag> {
     command.flags.iter().chain([&HELP_FLAG])
+}
+
+/// The first words.
+fn verbs() -> impl Iterator<Item = &'static str> {
+    COMMANDS.iter().filter(|c| c.last_word().is_none()).map(|c| c.name)
 }
 
 /// Global flags that a command does not redefine.
@@ -96,7 +106,11 @@ mod tests {
         for (name, shell) in SHELLS {
             let script = script(shell);
             for command in COMMANDS {
-                assert!(script.contains(command.name), "{name}: {}", command.name);
+                assert!(
+                    script.contains(command.last_word().unwrap_or(command.name)),
+                    "{name}: {}",
+                    command.name
+                );
                 for flag in command.flags.iter().chain(GLOBAL_FLAGS) {
                     let written = match shell {
                         Shell::Fish => format!("-l {}", flag.long),
@@ -142,6 +156,10 @@ mod tests {
         assert_eq!(complete("corten sta"), "start state");
         assert_eq!(complete("corten --root /x --debug sta"), "start state");
         assert_eq!(complete("corten run --bun"), "--bundle");
+        assert_eq!(complete("corten seccomp co"), "compile convert");
+        assert_eq!(complete("corten --debug seccomp diff --ar"), "--arch");
+        assert_eq!(complete("corten seccomp compile --format d"), "disasm");
+        assert_eq!(complete("corten seccomp diff /etc/apt/sources.list.d"), "/etc/apt/sources.list.d");
         assert_eq!(complete("corten run --no-s"), "--no-subreaper");
         assert_eq!(complete("corten --log-format j"), "json");
         assert_eq!(complete("corten list --format = t"), "table", "bash makes three words of --format=t");

@@ -78,6 +78,38 @@ pub enum Failure {
         /// What the kernel said.
         source: io::Error,
     },
+    /// A seccomp profile.
+    #[error(transparent)]
+    Profile(#[from] crate::commands::ProfileFailure),
+    /// A file that a flag names.
+    #[error("{flag}: {}: {}", path.display(), Strerror(source))]
+    File {
+        /// The flag.
+        flag: &'static str,
+        /// As given.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// A system call that only other architectures have.
+    #[error("{call}: {arch} has no such system call; others do")]
+    NoSuchCall {
+        /// Its name.
+        call: String,
+        /// The architecture that was asked about.
+        arch: &'static str,
+    },
+    /// Not a system call.
+    #[error("unknown system call {call:?}{}", nearest.map(|n| format!(", did you mean {n}?")).unwrap_or_default())]
+    UnknownCall {
+        /// As written.
+        call: String,
+        /// What might be meant.
+        nearest: Option<&'static str>,
+    },
+    /// A comparison that could not be made, which is neither equal nor different.
+    #[error("{0}")]
+    Compare(Box<Failure>),
     /// Standard output is full or closed.
     #[error("write to standard output: {}", Strerror(.0))]
     Output(io::Error),
@@ -99,8 +131,12 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// The exit code. Everything is 1, as in runc, but a program that `exec` could not start.
+    /// The exit code. Everything is 1, as in runc, but a program that `exec` could not start, and what diff(1) does.
     pub fn exit_code(&self) -> u8 {
-        if matches!(self, Failure::Exec(_) | Failure::ExecUsage(_)) { 255 } else { 1 }
+        match self {
+            Failure::Exec(_) | Failure::ExecUsage(_) => 255,
+            Failure::Compare(_) => 2,
+            _ => 1,
+        }
     }
 }

@@ -31,7 +31,7 @@ fn overview() -> String {
     let mut text = String::new();
     wrap(&mut text, 0, 0, INTRODUCTION);
     text.push_str("\nUsage: corten [global flags] <command> [flags] [arguments]\n\nCommands:\n");
-    for command in COMMANDS {
+    for command in COMMANDS.iter().filter(|c| c.last_word().is_none()) {
         entry(&mut text, command.name, 12, command.summary);
     }
     text.push_str("\nGlobal flags, before or after the command:\n");
@@ -59,6 +59,12 @@ pub fn page(command: &Command) -> String {
     }
     text.push_str("\n\n");
     wrap(&mut text, 0, 0, command.details);
+    if command.is_group(COMMANDS) {
+        text.push_str("\nCommands:\n");
+        for member in command.members(COMMANDS) {
+            entry(&mut text, member.last_word().unwrap_or_default(), 12, member.summary);
+        }
+    }
     if !command.flags.is_empty() {
         text.push_str("\nFlags:\n");
         flags(&mut text, command.flags.iter());

@@ -29,7 +29,7 @@ impl Page {
         self.section("COMMANDS");
         for command in COMMANDS {
             self.0.push_str(".TP\n");
-            let _ = writeln!(self.0, ".BR corten\\-{} (1)", escaped(command.name));
+            let _ = writeln!(self.0, ".BR corten\\-{} (1)", escaped(&command.key()));
             self.text(command.summary);
         }
         self.section("GLOBAL FLAGS");
@@ -51,7 +51,7 @@ impl Page {
     }
 
     fn command(&mut self, command: &Command) {
-        self.title(&format!("corten-{}", command.name), command.summary);
+        self.title(&format!("corten-{}", command.key()), command.summary);
         self.section("SYNOPSIS");
         let flags = if command.flags.is_empty() { "" } else { "[flags] " };
         self.synopsis(&format!("corten {}", command.name), &format!("{flags}{}", command.arguments));
@@ -113,7 +113,7 @@ impl Page {
     fn also<'a>(&mut self, commands: impl Iterator<Item = &'a str>) {
         self.0.push_str(".BR corten (1)");
         for command in commands {
-            let _ = write!(self.0, ",\n.BR corten\\-{} (1)", escaped(command));
+            let _ = write!(self.0, ",\n.BR corten\\-{} (1)", escaped(&command.replace(' ', "-")));
         }
         self.0.push('\n');
     }
@@ -169,7 +169,11 @@ mod tests {
             assert!(overview.contains(&format!("\\-\\-{}\\fR", escaped(flag.long))), "--{}", flag.long);
         }
         for command in COMMANDS {
-            assert!(overview.contains(&format!(".BR corten\\-{} (1)\n", command.name)), "{}", command.name);
+            assert!(
+                overview.contains(&format!(".BR corten\\-{} (1)\n", escaped(&command.key()))),
+                "{}",
+                command.name
+            );
             let page = page(Some(command));
             for flag in command.flags {
                 let entry = format!("\\-\\-{}\\fR", escaped(flag.long));

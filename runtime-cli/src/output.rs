@@ -14,8 +14,17 @@ pub fn print(text: &str) -> Result<(), Failure> {
 
 /// The same, for one of many texts: breaks off when the reader has gone away.
 pub fn print_more(text: &str) -> Result<ControlFlow<()>, Failure> {
+    write(text.as_bytes())
+}
+
+/// Writes bytes that are no text.
+pub fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
+    write(bytes).map(drop)
+}
+
+fn write(bytes: &[u8]) -> Result<ControlFlow<()>, Failure> {
     let mut stdout = io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
         Ok(()) => Ok(ControlFlow::Continue(())),
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(ControlFlow::Break(())),
         Err(e) => Err(Failure::Output(e)),

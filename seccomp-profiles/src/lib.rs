@@ -1,22 +1,31 @@
 #![doc = include_str!("../README.md")]
+#![deny(unsafe_code)]
 
-/// The default profile, for an engine's `linux.seccomp`: what most programs need, and nothing that has to do with the
-/// machine. For the architecture that this crate is compiled for, and those that it can run.
-pub const DEFAULT: &str = if cfg!(target_arch = "s390x") { DEFAULT_S390X } else { DEFAULT_COMMON };
+mod circumstances;
+mod engine;
 
-/// A profile for services that need little. Without 32-bit programs.
-pub const STRICT: &str = if cfg!(target_arch = "s390x") { STRICT_S390X } else { STRICT_COMMON };
+pub use circumstances::{Circumstances, ENGINE_CAPABILITIES, Kernel};
+pub use engine::{EngineProfile, EngineRule, Filter, LeftOut, ResolveError, Resolved, SubArches, Why};
 
-const DEFAULT_COMMON: &str = include_str!("../profiles/default.json");
-const STRICT_COMMON: &str = include_str!("../profiles/strict.json");
-// clone(2) has its first two arguments the other way round on s390.
-const DEFAULT_S390X: &str = include_str!("../profiles/default-s390x.json");
-const STRICT_S390X: &str = include_str!("../profiles/strict-s390x.json");
-
-/// Every profile with its name; `s390x` is for that architecture, the others are for all others.
-pub const ALL: [(&str, &str); 4] = [
-    ("default", DEFAULT_COMMON),
-    ("default-s390x", DEFAULT_S390X),
-    ("strict", STRICT_COMMON),
-    ("strict-s390x", STRICT_S390X),
+/// The profiles in the engines' format, by name: their rules depend on capabilities, kernel and architecture.
+pub const PROFILES: [(&str, &str); 4] = [
+    ("default", include_str!("../profiles/engine/default.json")),
+    ("strict", include_str!("../profiles/engine/strict.json")),
+    ("nested", include_str!("../profiles/engine/nested.json")),
+    ("unconfined-logged", include_str!("../profiles/engine/unconfined-logged.json")),
 ];
+
+/// The same as `linux.seccomp`, for a container with the capabilities of [`ENGINE_CAPABILITIES`], and for every
+/// architecture but s390x, where clone(2) has its first two arguments the other way round.
+pub const PLAIN: [(&str, &str); 4] = [
+    ("default", include_str!("../profiles/default.json")),
+    ("strict", include_str!("../profiles/strict.json")),
+    ("nested", include_str!("../profiles/nested.json")),
+    ("unconfined-logged", include_str!("../profiles/unconfined-logged.json")),
+];
+
+/// The text of a profile in the engines' format.
+#[must_use]
+pub fn profile(name: &str) -> Option<&'static str> {
+    PROFILES.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
+}

@@ -2,23 +2,30 @@
 
 use std::collections::BTreeSet;
 
-use corten_seccomp_profiles::ALL;
+use corten_seccomp_profiles::{Circumstances, EngineProfile, Kernel, PLAIN, PROFILES, profile as text_of};
 use libcontainer::config::Seccomp;
 use libcontainer::error::FieldPath;
 use libcontainer::seccomp::sim::{SeccompData, run};
-use libcontainer::seccomp::{self, Action, Arch, Filter, name_of, number_of};
+use libcontainer::seccomp::{self, Action, Arch, Filter, name_of, names, number_of};
 
 const README: &str = include_str!("../README.md");
+const KERNEL: Kernel = Kernel { major: 6, minor: 18 };
 
-fn parse(text: &str) -> Seccomp {
-    serde_json::from_str(text).expect("a profile")
+/// The profile for a container that asked its engine for nothing.
+fn profile(kind: &str, arch: Arch) -> Seccomp {
+    resolve(kind, &Circumstances::of_engines(KERNEL, arch))
 }
 
-fn profile(kind: &str, arch: Arch) -> Seccomp {
-    let suffix = if matches!(arch, Arch::S390x | Arch::S390) { "-s390x" } else { "" };
-    let name = format!("{kind}{suffix}");
-    let (_, text) = ALL.iter().find(|(n, _)| *n == name).expect("a profile of this name");
-    parse(text)
+fn resolve(kind: &str, circumstances: &Circumstances) -> Seccomp {
+    let text = text_of(kind).expect("a profile of this name");
+    let profile = EngineProfile::from_slice(text.as_bytes()).expect("a profile");
+    profile.resolve(circumstances).expect("a profile that can be resolved").profile
+}
+
+fn with(capability: &str, arch: Arch) -> Circumstances {
+    let mut circumstances = Circumstances::of_engines(KERNEL, arch);
+    circumstances.capabilities.insert(capability.to_owned());
+    circumstances
 }
 
 fn compile(profile: &Seccomp, arch: Arch) -> Filter {
@@ -46,11 +53,118 @@ fn listed(from: &str, to: &str) -> BTreeSet<&'static str> {
 
 #[test]
 fn every_profile_compiles_for_every_architecture() {
-    for (name, text) in ALL {
+    for (name, _) in PROFILES {
         for arch in natives() {
-            let filter = compile(&parse(text), arch);
-            assert_eq!(filter.warnings, [], "{name} on {arch:?}");
-            assert!(filter.program.len() < 700, "{name} on {arch:?}: {}", filter.program.len());
+            let all = Circumstances {
+                capabilities: libcontainer::validate::capabilities::NAMES.map(String::from).into(),
+                ..Circumstances::of_engines(KERNEL, arch)
+            };
+            let none = Circumstances { capabilities: BTreeSet::new(), ..all.clone() };
+            for circumstances in [all, none, Circumstances::of_engines(Kernel { major: 4, minor: 4 }, arch)] {
+                let filter = compile(&resolve(name, &circumstances), arch);
+                assert_eq!(filter.warnings, [], "{name} on {arch:?}");
+                assert!(filter.program.len() < 700, "{name} on {arch:?}: {}", filter.program.len());
+            }
+        }
+    }
+    for (name, text) in PLAIN {
+        for arch in natives() {
+            let plain: Seccomp = serde_json::from_str(text).expect("a profile");
+            assert_eq!(compile(&plain, arch).warnings, [], "{name} on {arch:?}");
+        }
+    }
+}
+
+/// Those who have no tool at hand take the plain files: they have to say the same.
+#[test]
+fn plain_profiles_are_what_the_others_resolve_to() {
+    for (name, text) in PLAIN {
+        let plain: Seccomp = serde_json::from_str(text).expect("a profile");
+        let engine = EngineProfile::from_slice(text_of(name).unwrap().as_bytes()).unwrap();
+        let mut resolved = profile(name, Arch::X86_64);
+        let all = engine.arch_map.iter().filter(|entry| entry.architecture != Arch::S390x.name());
+        let all = all.flat_map(|entry| std::iter::once(&entry.architecture).chain(&entry.sub_architectures));
+        resolved.architectures = all.cloned().collect();
+        assert_eq!(plain, resolved, "{name}");
+    }
+}
+
+#[test]
+fn every_architecture_has_its_relatives() {
+    let default = EngineProfile::from_slice(text_of("default").unwrap().as_bytes()).unwrap();
+    let map = &default.arch_map;
+    for arch in Arch::all() {
+        let is_here = |name: &String| name == arch.name();
+        let entry = map.iter().find(|e| is_here(&e.architecture) || e.sub_architectures.iter().any(is_here));
+        assert_eq!(entry.map(|e| e.architecture.as_str()), Some(arch.machine().name()), "{arch:?}");
+    }
+}
+
+/// What a profile permits for every argument, by name.
+fn permitted(filter: &Filter, arch: Arch) -> BTreeSet<&'static str> {
+    let analysis = filter.analyse();
+    let permits = |name: &&str| {
+        let verdict = number_of(arch, name).map(|nr| analysis.verdict(arch, nr));
+        verdict.is_some_and(|v| v.cases.is_empty() && v.otherwise.permits())
+    };
+    names().filter(permits).collect()
+}
+
+#[test]
+fn readme_lists_what_capabilities_allow() {
+    let start = README.find("| capability | ").expect("the table");
+    let rows = README[start..].lines().skip(2).take_while(|line| line.starts_with('|'));
+    let mut listed = BTreeSet::new();
+    for row in rows {
+        let words: Vec<&str> = row.split('`').skip(1).step_by(2).collect();
+        let (capability, calls) = (words[0], words[1..].iter().copied().collect::<BTreeSet<_>>());
+        listed.insert(capability.to_owned());
+        let mut expected = BTreeSet::new();
+        for arch in natives() {
+            let base = Circumstances { capabilities: BTreeSet::new(), ..with(capability, arch) };
+            let more = Circumstances { capabilities: [capability.to_owned()].into(), ..base.clone() };
+            let [before, after] =
+                [base, more].map(|c| permitted(&compile(&resolve("default", &c), arch), arch));
+            assert!(before.is_subset(&after), "{capability} takes something away on {arch:?}");
+            expected.extend(after.difference(&before).copied());
+        }
+        assert_eq!(calls, expected, "{capability}");
+    }
+    let default = EngineProfile::from_slice(text_of("default").unwrap().as_bytes()).unwrap();
+    let asked =
+        default.syscalls.iter().filter_map(|rule| rule.includes.as_ref()).flat_map(|i| i.caps.clone());
+    assert_eq!(asked.collect::<BTreeSet<_>>(), listed);
+}
+
+#[test]
+fn readme_lists_what_nested_allows() {
+    let beyond = listed("## What `nested` allows beyond `default`\n", "\n\nA container runtime");
+    let mut found = BTreeSet::new();
+    for arch in natives() {
+        let [default, nested] =
+            ["default", "nested"].map(|kind| permitted(&compile(&profile(kind, arch), arch), arch));
+        assert!(default.is_subset(&nested), "{arch:?}");
+        found.extend(nested.difference(&default).copied());
+    }
+    assert_eq!(found, beyond);
+}
+
+/// It refuses nothing, and logs exactly what `default` does not let through.
+#[test]
+fn unconfined_logged_logs_what_default_denies() {
+    for arch in natives() {
+        for capability in ["CAP_CHOWN", "CAP_SYS_ADMIN", "CAP_BPF"] {
+            let circumstances = with(capability, arch);
+            let [default, logged] =
+                ["default", "unconfined-logged"].map(|kind| compile(&resolve(kind, &circumstances), arch));
+            for (nr, name) in seccomp::calls_of(arch) {
+                for args in [[0; 6], [38; 6], [0x1000_0000; 6], [u64::MAX; 6]] {
+                    let data = SeccompData::new(arch, nr, args);
+                    let of = |filter: &Filter| run(&filter.program, &data).map(Action::from_ret).unwrap();
+                    let expected = if of(&default).permits() { Action::Allow } else { Action::Log };
+                    assert_eq!(of(&logged), expected, "{name} on {arch:?} with {capability}");
+                }
+            }
         }
     }
 }
@@ -117,27 +231,4 @@ fn strict_kills_attacks() {
     assert_eq!(decide(&filter, Arch::X86_64, "kexec_load", [0; 6]), Action::KillProcess);
     let i386 = SeccompData::new(Arch::X86, 20, [0; 6]);
     assert_eq!(run(&filter.program, &i386).map(Action::from_ret), Ok(Action::KillThread));
-}
-
-#[test]
-fn s390x_differs_in_the_order_of_arguments_only() {
-    for kind in ["default", "strict"] {
-        let common = profile(kind, Arch::X86_64);
-        let mut twin = profile(kind, Arch::S390x);
-        let clone = twin.syscalls.iter_mut().find(|rule| rule.names == ["clone"]).expect("a rule for clone");
-        assert_eq!(clone.args[0].index, 1);
-        clone.args[0].index = 0;
-        twin.architectures.clone_from(&common.architectures);
-        assert_eq!(twin, common, "{kind}");
-    }
-}
-
-#[test]
-fn default_has_every_compatible_architecture() {
-    let listed = profile("default", Arch::X86_64).architectures;
-    let with_s390: Vec<String> =
-        listed.into_iter().chain(profile("default", Arch::S390x).architectures).collect();
-    for arch in Arch::all() {
-        assert!(with_s390.iter().any(|name| name == arch.name()), "{arch:?}");
-    }
 }

@@ -17,19 +17,23 @@ pub fn write(args: &[String]) -> Result<ExitCode> {
     };
     fs::create_dir_all(&directory).doing(|| format!("create {}", directory.display()))?;
     let runtime = host::build("corten", Profile::Dev)?;
-    page(&runtime, None, &directory.join("corten.1"))?;
-    let overview = output(Command::new(&runtime).arg("--help"))?;
-    let commands: Vec<&str> = commands(&overview).collect();
-    for command in &commands {
-        page(&runtime, Some(command), &directory.join(format!("corten-{command}.1")))?;
-    }
-    println!("{}: {} pages; try `man -l {0}/corten.1`", directory.display(), commands.len() + 1);
+    let pages = pages(&runtime, &[], &directory)?;
+    println!("{}: {pages} pages; try `man -l {0}/corten.1`", directory.display());
     Ok(ExitCode::SUCCESS)
 }
 
-fn page(runtime: &PathBuf, command: Option<&str>, path: &Path) -> Result<()> {
-    let text = output(Command::new(runtime).args(["help", "--man"]).args(command))?;
-    fs::write(path, text).doing(|| format!("write {}", path.display()))
+/// Writes the page of a command, and those of the commands that its help lists.
+fn pages(runtime: &PathBuf, words: &[&str], directory: &Path) -> Result<usize> {
+    let name = ["corten"].iter().chain(words).copied().collect::<Vec<_>>().join("-");
+    let path = directory.join(format!("{name}.1"));
+    let text = output(Command::new(runtime).args(["help", "--man"]).args(words))?;
+    fs::write(&path, text).doing(|| format!("write {}", path.display()))?;
+    let help = output(Command::new(runtime).args(words).arg("--help"))?;
+    let mut count = 1;
+    for command in commands(&help) {
+        count += pages(runtime, &[words, &[command]].concat(), directory)?;
+    }
+    Ok(count)
 }
 
 fn output(command: &mut Command) -> Result<String> {

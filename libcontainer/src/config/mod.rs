@@ -118,7 +118,11 @@ impl Config {
 }
 
 /// Parses JSON; pays for tracking the path only when something is wrong.
-pub(crate) fn from_slice<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, ConfigError> {
+///
+/// # Errors
+///
+/// [`ConfigError`] with the path of the member that is malformed, of the wrong type or missing.
+pub fn from_slice<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, ConfigError> {
     if let Ok(value) = serde_json::from_slice(bytes) {
         return Ok(value);
     }

@@ -104,10 +104,71 @@ impl Arch {
         ARCHES[self as usize].0
     }
 
+    /// The name without its prefix, in small letters, such as `x86_64`.
+    #[must_use]
+    pub fn short_name(self) -> &'static str {
+        match self {
+            Arch::X86 => "x86",
+            Arch::X86_64 => "x86_64",
+            Arch::X32 => "x32",
+            Arch::Arm => "arm",
+            Arch::Aarch64 => "aarch64",
+            Arch::Mips => "mips",
+            Arch::Mips64 => "mips64",
+            Arch::Mips64N32 => "mips64n32",
+            Arch::Mipsel => "mipsel",
+            Arch::Mipsel64 => "mipsel64",
+            Arch::Mipsel64N32 => "mipsel64n32",
+            Arch::Ppc => "ppc",
+            Arch::Ppc64 => "ppc64",
+            Arch::Ppc64Le => "ppc64le",
+            Arch::S390 => "s390",
+            Arch::S390x => "s390x",
+            Arch::Riscv64 => "riscv64",
+            Arch::Loongarch64 => "loongarch64",
+        }
+    }
+
+    /// The name that Go has for it, which engines' profiles use in `includes.arches`; x32 has none.
+    #[must_use]
+    pub fn go_name(self) -> &'static str {
+        match self {
+            Arch::X86 => "386",
+            Arch::X86_64 => "amd64",
+            Arch::Aarch64 => "arm64",
+            Arch::Mipsel64 => "mips64le",
+            Arch::Mips64N32 => "mips64p32",
+            Arch::Mipsel => "mipsle",
+            Arch::Mipsel64N32 => "mips64p32le",
+            Arch::Loongarch64 => "loong64",
+            other => other.short_name(),
+        }
+    }
+
     /// The `AUDIT_ARCH_…` number that the kernel puts into `seccomp_data.arch`.
     #[must_use]
     pub fn token(self) -> u32 {
         ARCHES[self as usize].2
+    }
+
+    /// Whether its numbers begin with their low byte, also those of a filter in memory.
+    #[must_use]
+    pub fn is_little_endian(self) -> bool {
+        self.token() & AUDIT_ARCH_LE != 0
+    }
+
+    /// The architecture of kernels that run programs of this one: its 64-bit relative, if there is one.
+    #[must_use]
+    pub fn machine(self) -> Arch {
+        match self {
+            Arch::X86 | Arch::X32 => Arch::X86_64,
+            Arch::Arm => Arch::Aarch64,
+            Arch::Mips | Arch::Mips64N32 => Arch::Mips64,
+            Arch::Mipsel | Arch::Mipsel64N32 => Arch::Mipsel64,
+            Arch::Ppc => Arch::Ppc64,
+            Arch::S390 => Arch::S390x,
+            other => other,
+        }
     }
 
     /// Reads an element of `linux.seccomp.architectures`.

@@ -25,7 +25,8 @@ impl fmt::Display for Disassembly<'_> {
     }
 }
 
-fn instruction_at(f: &mut fmt::Formatter<'_>, line: usize, i: &SockFilter) -> fmt::Result {
+/// One instruction, without its line number.
+pub(super) fn instruction_at(f: &mut impl fmt::Write, line: usize, i: &SockFilter) -> fmt::Result {
     let (k, next) = (i.k, line + 1);
     match i.code {
         0x20 => load(f, k),
@@ -37,9 +38,7 @@ fn instruction_at(f: &mut fmt::Formatter<'_>, line: usize, i: &SockFilter) -> fm
             number(f, k)?;
             write!(f, ", {}, {}", next + usize::from(i.jt), next + usize::from(i.jf))?;
             match Arch::all().find(|arch| i.code == 0x15 && arch.token() == k && arch.token() > 0xffff) {
-                Some(arch) => {
-                    write!(f, "  ; {}", arch.name().trim_start_matches("SCMP_ARCH_").to_lowercase())
-                }
+                Some(arch) => write!(f, "  ; {}", arch.short_name()),
                 None => Ok(()),
             }
         }
@@ -58,11 +57,11 @@ fn instruction_at(f: &mut fmt::Formatter<'_>, line: usize, i: &SockFilter) -> fm
 }
 
 /// Numbers of system calls are decimal in every table.
-fn number(f: &mut fmt::Formatter<'_>, k: u32) -> fmt::Result {
+fn number(f: &mut impl fmt::Write, k: u32) -> fmt::Result {
     if k < 10_000 { write!(f, "{k}") } else { write!(f, "{k:#x}") }
 }
 
-fn load(f: &mut fmt::Formatter<'_>, offset: u32) -> fmt::Result {
+fn load(f: &mut impl fmt::Write, offset: u32) -> fmt::Result {
     match offset {
         NR => f.write_str("ld   nr"),
         ARCH => f.write_str("ld   arch"),

@@ -240,7 +240,7 @@ fn clause(rule: &Rule) -> Clause {
 }
 
 /// Removes conditions that always hold; false if one never does.
-fn fold(conditions: &mut Vec<Condition>, wide: bool) -> bool {
+pub(super) fn fold(conditions: &mut Vec<Condition>, wide: bool) -> bool {
     let mut possible = true;
     conditions.retain_mut(|condition| match simplify(condition.test, wide) {
         Outcome::Always => false,
@@ -256,14 +256,15 @@ fn fold(conditions: &mut Vec<Condition>, wide: bool) -> bool {
     possible
 }
 
-enum Outcome {
+/// What is left of a test.
+pub(super) enum Outcome {
     Always,
     Never,
     Depends(Test),
 }
 
 /// What remains to be tested, given that a narrow argument is at most 32 bits long.
-fn simplify(test: Test, wide: bool) -> Outcome {
+pub(super) fn simplify(test: Test, wide: bool) -> Outcome {
     let max = if wide { u64::MAX } else { u32::MAX.into() };
     match test {
         Test::Eq(v) if v > max => Outcome::Never,

@@ -55,6 +55,7 @@
 //! | nr 2³¹ and above with x86_64 alone | ENOSYS by runc's stub | kills the thread, as x32 numbers do |
 
 mod action;
+pub mod analysis;
 mod arch;
 mod codegen;
 mod disasm;
@@ -68,11 +69,13 @@ mod tests;
 use std::fmt;
 
 pub use action::{Action, MAX_ERRNO};
+pub use analysis::{errno_by_name, errno_name};
 pub use arch::Arch;
 pub use corten_init::bpf::SockFilter;
 pub use disasm::Disassembly;
+pub use rules::{Condition, Test};
 pub use sim::{InitCall, check_init};
-pub use tables::{name_of, number_of};
+pub use tables::{calls_of, name_of, names, number_of};
 
 use crate::config;
 use crate::error::{ConfigError, FieldPath, Problem};

@@ -36,31 +36,41 @@ pub(super) struct Rule {
 
 /// A condition on one argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Condition {
-    /// 0..=5.
-    pub(super) arg: u8,
-    pub(super) test: Test,
+pub struct Condition {
+    /// Which argument: 0 to 5.
+    pub arg: u8,
+    /// What has to be true of it.
+    pub test: Test,
 }
 
 /// An unsigned comparison of an argument with numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Test {
+pub enum Test {
+    /// `arg != n`
     Ne(u64),
+    /// `arg < n`
     Lt(u64),
+    /// `arg <= n`
     Le(u64),
+    /// `arg == n`
     Eq(u64),
+    /// `arg >= n`
     Ge(u64),
+    /// `arg > n`
     Gt(u64),
     /// `arg & mask == value`
     Masked {
+        /// Bits that count.
         mask: u64,
+        /// What they have to be.
         value: u64,
     },
 }
 
 impl Test {
     /// Whether the test holds for this argument.
-    pub(super) fn holds(self, arg: u64) -> bool {
+    #[must_use]
+    pub fn holds(self, arg: u64) -> bool {
         match self {
             Test::Ne(value) => arg != value,
             Test::Lt(value) => arg < value,

@@ -118,6 +118,28 @@ pub fn outcomes(
     Ok(found)
 }
 
+/// Whether the kernel would find out, without a call, that this one is always allowed: `seccomp_is_const_allow` of
+/// kernel/seccomp.c, which follows a program as long as number and architecture decide and only knows these instructions.
+#[must_use]
+pub(super) fn is_constant_allow(program: &[SockFilter], arch: Arch, nr: u32) -> bool {
+    let known = |offset| match offset {
+        0 => Some(nr),
+        4 => Some(arch.token()),
+        _ => None,
+    };
+    let mut machine = Machine::default();
+    loop {
+        match program.get(machine.at).map(|instruction| (instruction.code, instruction.k)) {
+            Some((0x20, 0 | 4) | (0x05 | 0x15 | 0x25 | 0x35 | 0x45 | 0x54, _)) => (),
+            Some((0x06, value)) => return Action::from_ret(value) == Action::Allow,
+            _ => return false,
+        }
+        if !matches!(machine.step(program, &known), Ok(Step::Next)) {
+            return false;
+        }
+    }
+}
+
 /// The word at an aligned offset below 64.
 fn word(data: &SeccompData, offset: u32) -> u32 {
     let pair = match offset {

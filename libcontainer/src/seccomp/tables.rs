@@ -87,10 +87,19 @@ pub fn name_of(arch: Arch, nr: u32) -> Option<&'static str> {
     (0..TABLES.rows as u16).map(Call).find(|call| call.nr(arch) == Some(nr)).map(Call::name)
 }
 
-/// Every name, for tests of the table.
-#[cfg(all(test, feature = "libseccomp-oracle"))]
-pub(super) fn names() -> impl Iterator<Item = &'static str> {
+/// The name of every system call of any architecture.
+pub fn names() -> impl Iterator<Item = &'static str> {
     (0..TABLES.rows as u16).map(|row| Call(row).name())
+}
+
+/// Number and name of every system call of an architecture, by number.
+#[must_use]
+pub fn calls_of(arch: Arch) -> Vec<(u32, &'static str)> {
+    let calls = (0..TABLES.rows as u16).map(Call);
+    let mut calls: Vec<_> = calls.filter_map(|call| Some((call.nr(arch)?, call.name()))).collect();
+    calls.sort_unstable();
+    calls.dedup_by_key(|(nr, _)| *nr);
+    calls
 }
 
 /// The number of a system call, if the architecture has it.

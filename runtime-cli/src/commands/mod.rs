@@ -15,6 +15,7 @@ mod ps;
 mod regex;
 mod resume;
 mod run;
+mod seccomp;
 mod spec;
 mod start;
 mod state;
@@ -27,6 +28,8 @@ use libcontainer::state::{CgroupManager, Store, default_root};
 
 use crate::Failure;
 use crate::args::{Command, Flag, Given, Invocation, UsageError};
+
+pub use seccomp::{ARGUMENTS as SECCOMP_ARGUMENTS, ProfileFailure};
 
 /// Every command, in the order of a container's life.
 pub const COMMANDS: &[Command] = &[
@@ -48,6 +51,11 @@ pub const COMMANDS: &[Command] = &[
     unsupported::RESTORE,
     spec::COMMAND,
     features::COMMAND,
+    seccomp::COMMAND,
+    seccomp::COMPILE,
+    seccomp::CONVERT,
+    seccomp::EXPLAIN,
+    seccomp::DIFF,
     completion::COMMAND,
     help::COMMAND,
 ];

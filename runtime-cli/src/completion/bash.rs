@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 
-use super::{COMMANDS, Flag, GLOBAL_FLAGS, VERSION_FLAG, Words, argument, flags_of, globals_of, value};
+use super::{
+    COMMANDS, Command, Flag, GLOBAL_FLAGS, VERSION_FLAG, Words, argument, flags_of, globals_of, value, verbs,
+};
 
 pub fn script() -> String {
     let mut text = String::from("# Completion of corten's words for bash.\n\n");
@@ -18,7 +20,7 @@ fn flags_function(text: &mut String) {
     text.push_str("_corten_flags() {\n    case $1 in\n");
     for command in COMMANDS {
         let flags = flags_of(command).chain(globals_of(command)).flat_map(names).collect::<Vec<_>>();
-        let _ = writeln!(text, "    {}) echo '{}' ;;", command.name, flags.join(" "));
+        let _ = writeln!(text, "    {}) echo '{}' ;;", command.key(), flags.join(" "));
     }
     let globals = GLOBAL_FLAGS.iter().chain([&super::HELP_FLAG, &VERSION_FLAG]).flat_map(names);
     let _ = writeln!(text, "    *) echo '{}' ;;\n    esac\n}}\n", globals.collect::<Vec<_>>().join(" "));
@@ -29,7 +31,7 @@ fn values_function(text: &mut String) {
     text.push_str("_corten_value() {\n    case $1:$2 in\n");
     for command in COMMANDS {
         for flag in command.flags {
-            row(text, command.name, flag);
+            row(text, &command.key(), flag);
         }
     }
     for flag in GLOBAL_FLAGS {
@@ -51,13 +53,18 @@ fn arguments_function(text: &mut String) {
         for index in 0..command.arguments.split_whitespace().count() {
             if argument(command, index) != Words::Any {
                 let words = written(argument(command, index));
-                let _ = writeln!(text, "    {}:{index}) echo '{words}' ;;", command.name);
+                let _ = writeln!(text, "    {}:{index}) echo '{words}' ;;", command.key());
             }
         }
     }
-    let verbatim = COMMANDS.iter().filter(|c| c.verbatim_after.is_some()).map(|c| c.name);
-    let _ =
-        writeln!(text, "    esac\n}}\n\n_corten_verbatim=' {} '\n", verbatim.collect::<Vec<_>>().join(" "));
+    let verbatim = COMMANDS.iter().filter(|c| c.verbatim_after.is_some()).map(Command::key);
+    let groups = COMMANDS.iter().filter(|c| c.is_group(COMMANDS)).map(Command::key);
+    let _ = writeln!(
+        text,
+        "    esac\n}}\n\n_corten_verbatim=' {} '\n_corten_groups=' {} '\n",
+        verbatim.collect::<Vec<_>>().join(" "),
+        groups.collect::<Vec<_>>().join(" ")
+    );
 }
 
 fn names(flag: &Flag) -> impl Iterator<Item = String> {
@@ -72,7 +79,7 @@ fn written(words: Words) -> String {
         Words::Directory => "directory".to_owned(),
         Words::Container => "container".to_owned(),
         Words::Command => {
-            format!("words {}", COMMANDS.iter().map(|c| c.name).collect::<Vec<_>>().join(" "))
+            format!("words {}", verbs().collect::<Vec<_>>().join(" "))
         }
         Words::OneOf(words) => format!("words {}", words.join(" ")),
     }
@@ -93,6 +100,8 @@ const REST: &str = r#"_corten() {
             [[ -n $(_corten_value "$command" "$word") ]] && flag=$word
         elif [[ -z $command ]]; then
             command=$word
+        elif [[ $_corten_groups == *" $command "* ]]; then
+            command=$command-$word
         else
             count=$((count + 1))
             # The rest belongs to the program inside.

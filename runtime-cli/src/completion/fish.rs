@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{COMMANDS, Flag, GLOBAL_FLAGS, VERSION_FLAG, Words, argument, flags_of, value};
+use super::{COMMANDS, Command, Flag, GLOBAL_FLAGS, VERSION_FLAG, Words, argument, flags_of, value, verbs};
 
 pub fn script() -> String {
     let mut text = String::from("# Completion of corten's words for fish.\n\n");
@@ -13,24 +13,31 @@ pub fn script() -> String {
     }
     flag_line(&mut text, Some("__fish_use_subcommand"), &super::HELP_FLAG);
     flag_line(&mut text, Some("__fish_use_subcommand"), &VERSION_FLAG);
-    for command in COMMANDS {
+    for command in COMMANDS.iter().filter(|c| c.last_word().is_none()) {
         let (name, summary) = (command.name, quoted(command.summary));
         let _ = writeln!(text, "complete -c corten -n __fish_use_subcommand -a {name} -d {summary}");
     }
     for command in COMMANDS {
-        let condition = format!("'__fish_seen_subcommand_from {}'", command.name);
+        let condition = seen(command);
         for flag in flags_of(command) {
             flag_line(&mut text, Some(&condition), flag);
         }
         for index in 0..command.arguments.split_whitespace().count() {
             let words = offered(argument(command, index));
             if let Some(words) = words {
-                let condition = format!("'__corten_argument {} {index}'", command.name);
+                let word = command.last_word().unwrap_or(command.name);
+                let condition = format!("'__corten_argument {word} {index}'");
                 let _ = writeln!(text, "complete -c corten -n {condition} {words}");
             }
         }
     }
     text
+}
+
+/// The condition that the command, of one word or of two, is there.
+fn seen(command: &Command) -> String {
+    let words = command.name.split(' ').map(|word| format!("__fish_seen_subcommand_from {word}"));
+    format!("'{}'", words.collect::<Vec<_>>().join("; and "))
 }
 
 fn flag_line(text: &mut String, condition: Option<&str>, flag: &Flag) {
@@ -55,7 +62,7 @@ fn offered(words: Words) -> Option<String> {
         Words::Directory => "-f -a '(__fish_complete_directories)'".to_owned(),
         Words::Container => "-a '(__corten_containers)'".to_owned(),
         Words::Command => {
-            format!("-a '{}'", COMMANDS.iter().map(|c| c.name).collect::<Vec<_>>().join(" "))
+            format!("-a '{}'", verbs().collect::<Vec<_>>().join(" "))
         }
         Words::OneOf(words) => format!("-f -a '{}'", words.join(" ")),
     })

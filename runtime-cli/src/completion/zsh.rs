@@ -10,7 +10,7 @@ pub fn script() -> String {
     let mut text = String::from("#compdef corten\n# Completion of corten's words for zsh.\n\n");
     text.push_str(CONTAINERS);
     text.push_str("_corten_commands() {\n    local -a commands=(\n");
-    for command in COMMANDS {
+    for command in COMMANDS.iter().filter(|c| c.last_word().is_none()) {
         let _ = writeln!(text, "        '{}:{}'", command.name, escaped(command.summary));
     }
     text.push_str("    )\n    _describe -t commands command commands\n}\n\n");
@@ -21,7 +21,7 @@ pub fn script() -> String {
     }
     text.push_str("        '1:command:_corten_commands' \\\n        '*::argument:->rest'\n");
     text.push_str("    [[ $state == rest ]] || return\n    case $line[1] in\n");
-    for command in COMMANDS {
+    for command in COMMANDS.iter().filter(|c| c.last_word().is_none()) {
         one(&mut text, command);
     }
     text.push_str("    esac\n}\n\n");
@@ -32,7 +32,11 @@ pub fn script() -> String {
 }
 
 fn one(text: &mut String, command: &Command) {
-    let _ = writeln!(text, "    {})\n        _arguments -s \\", command.name);
+    let name = command.last_word().unwrap_or(command.name);
+    if command.is_group(COMMANDS) {
+        return group(text, command);
+    }
+    let _ = writeln!(text, "    {name})\n        _arguments -s \\");
     for flag in flags_of(command).chain(globals_of(command)) {
         specification(text, flag, "            ");
     }
@@ -53,6 +57,19 @@ fn one(text: &mut String, command: &Command) {
         }
     }
     text.push_str("            && return\n        ;;\n");
+}
+
+/// A verb whose second word has a specification of its own.
+fn group(text: &mut String, command: &Command) {
+    let _ = writeln!(text, "    {})\n        _arguments -C -s \\", command.name);
+    let words: Vec<&str> = command.members(COMMANDS).filter_map(Command::last_word).collect();
+    let _ = writeln!(text, "            '1:command:({})' \\", words.join(" "));
+    text.push_str("            '*::argument:->member'\n        [[ $state == member ]] || return\n");
+    text.push_str("        case $line[1] in\n");
+    for member in command.members(COMMANDS) {
+        one(text, member);
+    }
+    text.push_str("        esac\n        ;;\n");
 }
 
 /// `'(-b --bundle)'{-b,--bundle=}'[what it does]:dir:_directories'`

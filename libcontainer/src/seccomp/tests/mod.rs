@@ -1,3 +1,4 @@
+mod analysis;
 mod bitmap;
 mod exact;
 mod init;
