@@ -29,6 +29,7 @@ pub mod net;
 pub mod process;
 pub mod pty;
 pub mod registry;
+pub mod resctrl;
 pub mod runtime;
 pub mod sys;
 

@@ -281,6 +281,9 @@ pub enum Error {
     /// The container's cgroup.
     #[error(transparent)]
     Cgroup(#[from] crate::cgroup::Error),
+    /// Shares of cache and memory bandwidth.
+    #[error(transparent)]
+    Resctrl(#[from] crate::resctrl::Error),
     /// A system call without a path.
     #[error(transparent)]
     Syscall(#[from] SyscallError),

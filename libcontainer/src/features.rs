@@ -46,7 +46,7 @@ pub struct LinuxFeatures {
     /// SELinux labels.
     pub selinux: Enabled,
     /// Intel RDT.
-    pub intel_rdt: Enabled,
+    pub intel_rdt: IntelRdtFeatures,
     /// Extensions of mounts.
     pub mount_extensions: MountExtensions,
     /// Moving network devices.
@@ -62,6 +62,17 @@ pub struct MemoryPolicyFeatures {
     pub modes: Vec<&'static str>,
     /// Flags that are understood.
     pub flags: Vec<&'static str>,
+}
+
+/// `linux.intelRdt` of the features document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct IntelRdtFeatures {
+    /// Whether it is there at all.
+    pub enabled: bool,
+    /// Whether `schemata` is understood.
+    pub schemata: bool,
+    /// Whether `enableMonitoring` is understood.
+    pub monitoring: bool,
 }
 
 /// Whether a feature is there.
@@ -142,7 +153,7 @@ fn linux() -> LinuxFeatures {
         seccomp: seccomp(),
         apparmor: Enabled { enabled: true },
         selinux: Enabled { enabled: false },
-        intel_rdt: Enabled { enabled: false },
+        intel_rdt: IntelRdtFeatures { enabled: true, schemata: true, monitoring: true },
         mount_extensions: MountExtensions { idmap: Enabled { enabled: true } },
         net_devices: Enabled { enabled: true },
         memory_policy: MemoryPolicyFeatures {
@@ -235,8 +246,8 @@ mod tests {
         let mut found = members("");
         found.sort();
         assert_eq!(found, top);
-        for at in ["/linux/intelRdt", "/linux/mountExtensions/idmap", "/linux/apparmor", "/linux/netDevices"]
-        {
+        assert_eq!(members("/linux/intelRdt"), ["enabled", "monitoring", "schemata"]);
+        for at in ["/linux/mountExtensions/idmap", "/linux/apparmor", "/linux/netDevices"] {
             assert_eq!(members(at), ["enabled"]);
         }
         assert!(document.pointer("/linux/cgroup/systemdUser").is_some_and(Value::is_boolean));

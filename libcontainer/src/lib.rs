@@ -17,6 +17,7 @@ pub mod host;
 pub mod launch;
 pub mod ops;
 pub mod plan;
+pub mod resctrl;
 pub mod seccomp;
 pub mod spec;
 pub mod state;

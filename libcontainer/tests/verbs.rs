@@ -60,6 +60,7 @@ impl Made {
             annotations: Default::default(),
             owner: 0,
             cgroup: self.cgroup.saved(),
+            intel_rdt: None,
             cgroup_manager: Default::default(),
             rootless: false,
             shares_pid_namespace,

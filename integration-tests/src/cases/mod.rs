@@ -22,6 +22,7 @@ mod hooks;
 mod hot_mounts;
 mod id_mapped;
 mod input;
+mod intel_rdt;
 mod lifecycle;
 mod mount_options;
 mod mounts;
@@ -65,6 +66,7 @@ pub fn all() -> Vec<Case> {
         seccomp::cases(),
         cgroups::cases(),
         resources::cases(),
+        intel_rdt::cases(),
         update::cases(),
         events::cases(),
         console::cases(),

@@ -151,7 +151,7 @@ fn parse_mount(line: &str) -> Option<Hierarchy> {
 }
 
 /// Undoes the octal escapes of spaces and the like.
-fn unescape(s: &str) -> PathBuf {
+pub(crate) fn unescape(s: &str) -> PathBuf {
     let mut out = Vec::with_capacity(s.len());
     let mut rest = s.as_bytes();
     while let [first, tail @ ..] = rest {

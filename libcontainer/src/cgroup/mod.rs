@@ -30,6 +30,7 @@ mod update;
 
 pub use devices::DevicePolicy;
 pub use error::Error;
+pub(crate) use layout::unescape;
 pub use layout::{Hierarchy, Kind, Layout};
 pub use lower::{Policy, Write, lower, shares_to_weight};
 pub use oom::OomWatch;

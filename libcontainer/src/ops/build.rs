@@ -24,9 +24,13 @@ use crate::launch::{
     write_mappings,
 };
 use crate::plan::{Arena, Request, clone_flags, compile_create};
+use crate::resctrl::{self, Resctrl};
 use crate::seccomp::{self, Arch, Filter};
 use crate::state::{CgroupManager, ContainerId, Entry, Lock, ProcessRef, State, Status, Store, time};
 use crate::validate::{Valid, validate};
+
+/// Where errors about resctrl point to.
+pub(super) const INTEL_RDT: &str = "linux.intelRdt";
 
 /// What differs between the commands that build a container.
 #[derive(Debug, Clone, Copy, Default)]
@@ -55,6 +59,8 @@ pub(super) struct Site {
     pub session: Option<Session>,
     /// Devices that are in its network namespace now.
     net_devices: Option<NetDevices>,
+    /// Groups in resctrl that were made for it.
+    resctrl: Option<resctrl::Made>,
     /// Whether hooks have begun to run: then `poststop` hooks have to run, too.
     hooked: bool,
 }
@@ -66,6 +72,7 @@ impl Site {
 
     /// The container is there: what has moved into it is its own.
     pub fn settle(&mut self) {
+        self.resctrl = None;
         self.net_devices = None;
     }
 
@@ -76,6 +83,9 @@ impl Site {
         }
         if let Some(devices) = self.net_devices.take() {
             devices.give_back();
+        }
+        if let Some(groups) = self.resctrl.take() {
+            groups.undo();
         }
         if self.entry.is_gone() {
             // `delete --force` came in between, and has removed all of it.
@@ -134,7 +144,14 @@ pub(super) fn build(store: &Store, options: &CreateOptions, wanted: Wanted) -> R
 
     let (entry, lock) = store.reserve(&id)?;
     let mut state = new_state(&bundle, &host, options);
-    let mut site = Site { entry, cgroup: Cgroup::none(), session: None, net_devices: None, hooked: false };
+    let mut site = Site {
+        entry,
+        cgroup: Cgroup::none(),
+        session: None,
+        net_devices: None,
+        resctrl: None,
+        hooked: false,
+    };
     let work = Work {
         options,
         bundle: &bundle,
@@ -178,6 +195,7 @@ fn new_state(bundle: &Bundle, host: &HostFacts, options: &CreateOptions) -> Stat
         annotations: bundle.config.annotations.clone(),
         owner: host.euid,
         cgroup: crate::cgroup::Saved::default(),
+        intel_rdt: None,
         cgroup_manager: options.cgroup_manager,
         rootless: host.euid != 0,
         creating: false,
@@ -292,13 +310,30 @@ impl Work<'_> {
             site.cgroup = Cgroup::create(paths)?;
             state.cgroup = site.cgroup.saved();
         }
+        self.control_resources(site, state)?;
         site.session = Some(self.spawn(site, console)?);
+        if let Some(groups) = &state.intel_rdt {
+            groups.join(site.session()?.pid, &FieldPath::new(INTEL_RDT))?;
+        }
         site.net_devices = self.move_net_devices(site.session()?.pid)?;
         self.configure(site, limits)?;
         let process = self.valid.config.process.as_ref();
         set_priorities(site.session()?.pid, process, &self.valid.namespaces, self.host)?;
         self.converse(site, state)?;
         record_process(site, state, false)
+    }
+
+    /// `linux.intelRdt`: as with the cgroup, where the groups will be is on disk before they are made.
+    fn control_resources(&self, site: &mut Site, state: &mut State) -> Result<()> {
+        let Some(config) = self.valid.config.linux.as_ref().and_then(|l| l.intel_rdt.as_ref()) else {
+            return Ok(());
+        };
+        let at = FieldPath::new(INTEL_RDT);
+        let resctrl = Resctrl::find()?.ok_or_else(|| resctrl::Error::NotMounted { field: at.clone() })?;
+        let groups = state.intel_rdt.insert(resctrl.plan(config, &self.options.id)).clone();
+        site.entry.write_state(state)?;
+        site.resctrl = Some(groups.create(config, &at)?);
+        Ok(())
     }
 
     fn spawn(&self, site: &Site, console: Option<OwnedFd>) -> Result<Session> {

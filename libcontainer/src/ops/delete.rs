@@ -70,6 +70,9 @@ pub(crate) fn destroy(entry: &Entry, state: &State, status: Status) -> Result<()
         members.signal_all(Signal::KILL)?;
     }
     members.destroy()?;
+    if let Some(groups) = &state.intel_rdt {
+        groups.remove()?;
+    }
     entry.remove()?;
     run_poststop(state);
     Ok(())

@@ -118,8 +118,11 @@ impl Subject {
     }
 
     fn stats(&self) -> Result<Event> {
-        let data = Some(self.cgroup.stats()?);
-        Ok(Event { kind: EventKind::Stats, id: self.state.id.clone(), data })
+        let mut data = self.cgroup.stats()?;
+        if let Some(groups) = &self.state.intel_rdt {
+            data.intel_rdt = groups.stats();
+        }
+        Ok(Event { kind: EventKind::Stats, id: self.state.id.clone(), data: Some(data) })
     }
 }
 

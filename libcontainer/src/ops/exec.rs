@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::build::{compile_filter, explain_oom, write_oom_score};
+use super::build::{INTEL_RDT, compile_filter, explain_oom, write_oom_score};
 use super::console::{Console, adopt_size};
 use super::load;
 use super::options::{ExecFlags, ExecOptions, ExecProcess, listen_env};
@@ -226,7 +226,14 @@ fn join(state: &State, config: &Config, options: &ExecOptions) -> Result<Joined>
     let initially = OnCpus::initially(process.process)?;
     let session = Session::spawn(compiled, prepared, &cgroup, passed, program)?;
     drop(initially);
-    if let Err(error) = set_priorities(session.pid, Some(process.process), &valid.namespaces, &host) {
+    let controlled = state
+        .intel_rdt
+        .as_ref()
+        .map_or(Ok(()), |groups| groups.join(session.pid, &FieldPath::new(INTEL_RDT)));
+    let placed = controlled.map_err(Error::from);
+    let placed =
+        placed.and_then(|()| set_priorities(session.pid, Some(process.process), &valid.namespaces, &host));
+    if let Err(error) = placed {
         session.kill();
         return Err(error);
     }

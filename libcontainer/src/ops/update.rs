@@ -1,6 +1,7 @@
 //! `update`: other limits for a container that exists.
 
 mod changes;
+mod control;
 
 use changes::{Changes, merged};
 
@@ -21,6 +22,10 @@ pub struct UpdateOptions {
     pub document: Option<Vec<u8>>,
     /// What single flags say. They win over the document.
     pub flags: Resources,
+    /// `--l3-cache-schema`: a line for `schemata`, as `linux.intelRdt.l3CacheSchema`.
+    pub l3_cache_schema: Option<String>,
+    /// `--mem-bw-schema`: likewise `linux.intelRdt.memBwSchema`.
+    pub mem_bw_schema: Option<String>,
 }
 
 /// Changes limits of a container: all that are asked for or, on an error, none. What is not asked for stays, and so do
@@ -37,7 +42,7 @@ pub fn update(store: &Store, options: &UpdateOptions) -> Result<()> {
     let mut changes = Changes::read(options)?;
     let entry = store.open_entry(&ContainerId::new(&options.id)?)?;
     let _lock = entry.lock()?;
-    let state = entry.read_state()?;
+    let mut state = entry.read_state()?;
     lifecycle::check(Operation::Update, &options.id, lifecycle::status(&state, &entry)?)?;
 
     let cgroup = Cgroup::from_saved(&state.cgroup);
@@ -45,14 +50,25 @@ pub fn update(store: &Store, options: &UpdateOptions) -> Result<()> {
     let present = Config::from_slice(&before)?.linux.and_then(|l| l.resources).unwrap_or_default();
     changes.complete(&present, cgroup.kind());
     let writes = changes.lower(cgroup.kind())?;
-    let after = merged(&before, &changes.persistent(&present, cgroup.kind()))?;
+    let rdt = control::asked(options);
+    let after = merged(&before, &changes.persistent(&present, cgroup.kind()), rdt.as_ref())?;
     validate(&Config::from_slice(&after)?).map_err(|e| changes.explain(e))?;
 
     // Written first: should that fail, nothing has happened yet. Under the lock nobody acts on it before it is true.
     entry.write_config(&after)?;
-    if let Err(error) = cgroup.update(&writes) {
-        entry.write_config(&before)?;
-        return Err(error.into());
-    }
-    Ok(())
+    let done = rdt.map(|rdt| control::change(&rdt, &entry, &mut state)).transpose();
+    let error = match done {
+        Err(error) => error,
+        Ok(done) => match (cgroup.update(&writes), done) {
+            (Ok(()), _) => return Ok(()),
+            (Err(error), done) => {
+                if let Some(done) = done {
+                    control::undo(done, &entry, &mut state);
+                }
+                error.into()
+            }
+        },
+    };
+    entry.write_config(&before)?;
+    Err(error)
 }

@@ -11,6 +11,7 @@ use super::error::FoundFormat;
 use super::{ProcessRef, StateError};
 use crate::cgroup::{Cgroup, Saved};
 use crate::config::Hook;
+use crate::resctrl::Groups;
 
 /// Version of the layout of [`State`]. A change that an older or newer corten would misread raises it.
 pub const FORMAT: u32 = 1;
@@ -48,6 +49,9 @@ pub struct State {
     /// The cgroup it is in.
     #[serde(default)]
     pub cgroup: Saved,
+    /// Its groups in resctrl.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub intel_rdt: Option<Groups>,
     /// How that cgroup was made. Later commands obey this, whatever `--systemd-cgroup` says then.
     #[serde(default)]
     pub cgroup_manager: CgroupManager,
@@ -183,6 +187,7 @@ pub(crate) mod tests {
             annotations: BTreeMap::from([("k".into(), "v \"<>\n".into())]),
             owner: 0,
             cgroup: Saved::default(),
+            intel_rdt: None,
             cgroup_manager: CgroupManager::Cgroupfs,
             rootless: false,
             shares_pid_namespace: false,

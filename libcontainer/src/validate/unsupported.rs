@@ -13,7 +13,6 @@ const LINUX: At<'_> = At::top("linux");
 /// All of them, in the order of the document.
 pub(super) fn unsupported(cx: &Context<'_>) -> Check {
     let linux = cx.linux;
-    refuse(linux.intel_rdt.is_some(), LINUX.field("intelRdt"), "Intel resource director technology")?;
     refuse(has(linux.mount_label.as_ref()), LINUX.field("mountLabel"), "SELinux")?;
     seccomp_notify(cx)
 }

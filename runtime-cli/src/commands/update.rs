@@ -38,8 +38,8 @@ pub const COMMAND: Command = Command {
         Flag::value("blkio-weight", "weight", "block I/O relative to others, from 10 to 1000"),
         Flag::value("kernel-memory", "size", "kernel memory; ignored, as kernels do"),
         Flag::value("kernel-memory-tcp", "size", "TCP buffers (cgroup v1 of old kernels)"),
-        Flag::value(L3_CACHE, "schema", "Intel RDT cache allocation; not supported"),
-        Flag::value(MEM_BW, "schema", "Intel RDT memory bandwidth; not supported"),
+        Flag::value("l3-cache-schema", "schema", "share of the cache (Intel RDT), such as L3:0=f;1=f"),
+        Flag::value("mem-bw-schema", "schema", "share of memory bandwidth (Intel RDT), such as MB:0=20"),
     ],
     details: "Changes limits of a container that was created, runs or is paused. What is not mentioned stays as it is. \
               Either all changes are made or, if one is refused, none. The JSON file holds an object like \
@@ -54,25 +54,20 @@ pub const COMMAND: Command = Command {
     run: execute,
 };
 
-const L3_CACHE: &str = "l3-cache-schema";
-const MEM_BW: &str = "mem-bw-schema";
-
 fn execute(invocation: &Invocation) -> Result<u8, Failure> {
     let given = &invocation.flags;
-    for flag in [L3_CACHE, MEM_BW] {
-        if given.last(flag).is_some() {
-            let what = if flag == L3_CACHE {
-                "--l3-cache-schema (Intel RDT)"
-            } else {
-                "--mem-bw-schema (Intel RDT)"
-            };
-            return Err(libcontainer::Error::Unsupported { what }.into());
-        }
-    }
     let flags = limits(given)?;
     let store = store(invocation)?;
     let document = given.last("resources").map(|file| document(Path::new(file))).transpose()?;
-    ops::update(&store, &UpdateOptions { id: invocation.id()?.to_owned(), document, flags })?;
+    let schema = |flag| given.text(flag).map(|schema| schema.map(str::to_owned));
+    let options = UpdateOptions {
+        id: invocation.id()?.to_owned(),
+        document,
+        flags,
+        l3_cache_schema: schema("l3-cache-schema")?,
+        mem_bw_schema: schema("mem-bw-schema")?,
+    };
+    ops::update(&store, &options)?;
     Ok(0)
 }
 

@@ -32,7 +32,7 @@ pub struct Stats {
     /// Huge pages, by page size.
     pub hugetlb: BTreeMap<String, HugetlbStats>,
     /// Cache and memory bandwidth.
-    pub intel_rdt: BTreeMap<String, u64>,
+    pub intel_rdt: crate::resctrl::Stats,
     /// Always null: a container's interfaces are not the runtime's.
     pub network_interfaces: Option<Vec<String>>,
 }

@@ -1,10 +1,10 @@
 //! What is asked for, by whom, and what follows from it.
 
-use serde_json::{Map, Value};
+use serde_json::{Value, json};
 
-use super::{ConfigError, Error, FieldPath, Problem, Resources, Result, UpdateOptions};
+use super::{ConfigError, Error, FieldPath, Problem, Resources, Result, UpdateOptions, control};
 use crate::cgroup::{self, Kind, Policy, Write};
-use crate::config::{self, BlockIo, Cpu, Memory};
+use crate::config::{self, BlockIo, Cpu, IntelRdt, Memory};
 
 /// Members of `linux.resources` and their flags.
 const FLAGS: &[(&str, &str)] = &[
@@ -104,6 +104,11 @@ impl Changes {
 
     /// The flag or the member of the document that a member of the configuration was asked for by.
     fn asked_by(&self, field: &FieldPath) -> FieldPath {
+        match field.as_str() {
+            "linux.intelRdt.l3CacheSchema" => return FieldPath::new(control::L3_CACHE),
+            "linux.intelRdt.memBwSchema" => return FieldPath::new(control::MEM_BW),
+            _ => {}
+        }
         let Some(member) = field.as_str().strip_prefix(IN_CONFIG).and_then(|m| m.strip_prefix('.')) else {
             return field.clone();
         };
@@ -169,12 +174,18 @@ fn without_zeros(mut resources: Resources) -> Result<Value> {
 }
 
 /// The configuration `before` with these resources, and everything else as it was, also what is unknown here.
-pub(super) fn merged(before: &[u8], resources: &Resources) -> Result<Vec<u8>> {
+pub(super) fn merged(before: &[u8], resources: &Resources, rdt: Option<&IntelRdt>) -> Result<Vec<u8>> {
     let mut config: Value = serde_json::from_slice(before).map_err(not_json)?;
-    let resources = serde_json::to_value(resources).map_err(not_json)?;
-    let change = [("resources".to_owned(), resources)];
-    let change = [("linux".to_owned(), Value::Object(Map::from_iter(change)))];
-    merge(&mut config, &Value::Object(Map::from_iter(change)));
+    let mut linux = json!({"resources": serde_json::to_value(resources).map_err(not_json)?});
+    for (member, schema) in [
+        ("l3CacheSchema", rdt.and_then(|r| r.l3_cache_schema.as_ref())),
+        ("memBwSchema", rdt.and_then(|r| r.mem_bw_schema.as_ref())),
+    ] {
+        if let Some(schema) = schema {
+            linux["intelRdt"][member] = json!(schema);
+        }
+    }
+    merge(&mut config, &json!({"linux": linux}));
     serde_json::to_vec(&config).map_err(not_json)
 }
 
@@ -211,7 +222,8 @@ mod tests {
 
     fn options(document: Option<&str>, flags: Value) -> UpdateOptions {
         let flags = serde_json::from_value(flags).unwrap();
-        UpdateOptions { id: "c1".into(), document: document.map(|d| d.as_bytes().to_vec()), flags }
+        let document = document.map(|d| d.as_bytes().to_vec());
+        UpdateOptions { id: "c1".into(), document, flags, ..UpdateOptions::default() }
     }
 
     fn changes(document: &str, flags: Value) -> Changes {
@@ -297,13 +309,14 @@ mod tests {
             "blockIO": {"throttleReadBpsDevice": [{"major": 8, "minor": 16, "rate": 7}, {"major": 8, "minor": 0, "rate": 2}]},
             "hugepageLimits": [{"pageSize": "1GB", "limit": 4}]}));
         let after: Value =
-            serde_json::from_slice(&merged(before.to_string().as_bytes(), &change).unwrap()).unwrap();
+            serde_json::from_slice(&merged(before.to_string().as_bytes(), &change, None).unwrap()).unwrap();
         let expected = json!({"ociVersion": "1.2.0", "x": 1, "linux": {"y": 2, "resources": {
             "z": 3, "memory": {"limit": 6, "swap": 9}, "devices": [{"allow": false}],
             "blockIO": {"throttleReadBpsDevice": [{"major": 8, "minor": 0, "rate": 2}, {"major": 8, "minor": 16, "rate": 7}]},
             "hugepageLimits": [{"pageSize": "2MB", "limit": 1}, {"pageSize": "1GB", "limit": 4}]}}});
         assert_eq!(after, expected);
-        let bare: Value = serde_json::from_slice(&merged(br#"{"linux":null}"#, &change).unwrap()).unwrap();
+        let bare: Value =
+            serde_json::from_slice(&merged(br#"{"linux":null}"#, &change, None).unwrap()).unwrap();
         assert_eq!(bare["linux"]["resources"]["memory"], json!({"limit": 6}));
     }
 

@@ -251,7 +251,6 @@ fn hooks() {
 fn not_supported_yet() {
     let unsupported = [
         ("/process/selinuxLabel", json!("l"), "process.selinuxLabel", "SELinux"),
-        ("/linux/intelRdt", json!({}), "linux.intelRdt", "Intel resource director technology"),
         ("/linux/mountLabel", json!("l"), "linux.mountLabel", "SELinux"),
         (
             "/linux/seccomp",
