@@ -149,7 +149,7 @@ fn linux() -> LinuxFeatures {
     LinuxFeatures {
         namespaces: [Cgroup, Ipc, Mount, Network, Pid, Time, User, Uts].map(NamespaceKind::name).to_vec(),
         capabilities: capabilities::NAMES.to_vec(),
-        cgroup: CgroupFeatures { v1: true, v2: true, systemd: false, systemd_user: false, rdma: true },
+        cgroup: CgroupFeatures { v1: true, v2: true, systemd: true, systemd_user: true, rdma: true },
         seccomp: seccomp(),
         apparmor: Enabled { enabled: true },
         selinux: Enabled { enabled: false },

@@ -20,8 +20,12 @@ impl Cgroup {
     /// # Errors
     /// An existing cgroup with processes in it; one that is frozen, itself or by a parent; what the kernel said.
     pub fn create(paths: Paths) -> Result<Cgroup> {
-        let mut cgroup =
-            Cgroup { kind: paths.kind, members: Vec::with_capacity(paths.places.len()), disabled: false };
+        let mut cgroup = Cgroup {
+            kind: paths.kind,
+            members: Vec::with_capacity(paths.places.len()),
+            disabled: false,
+            unit: None,
+        };
         for place in paths.places {
             match make(&place) {
                 Ok(made) => {
@@ -47,14 +51,20 @@ impl Cgroup {
 
     /// That a process put into the cgroup would run, and be the first.
     fn check_usable(&self) -> Result<()> {
-        if let Some(m) = self.member_of(if self.kind == Kind::Unified { "" } else { "freezer" }) {
-            self.check_not_frozen(m)?;
-        }
+        self.check_thawed()?;
         // One hierarchy stands for all: they are made and removed together.
         let Some(m) = self.process_member().filter(|m| m.made == 0) else { return Ok(()) };
         match self.procs(true)?.len() {
             0 => Ok(()),
             processes => Err(Error::NotEmpty { path: m.dir.path().to_path_buf(), processes }),
+        }
+    }
+
+    /// That a process inside runs.
+    pub(super) fn check_thawed(&self) -> Result<()> {
+        match self.member_of(if self.kind == Kind::Unified { "" } else { "freezer" }) {
+            Some(m) => self.check_not_frozen(m),
+            None => Ok(()),
         }
     }
 
@@ -91,7 +101,7 @@ fn is_denied(e: &io::Error) -> bool {
 }
 
 /// mkdir -p; how many directories were made, counted from the end of the path.
-fn make(place: &Place) -> io::Result<usize> {
+pub(super) fn make(place: &Place) -> io::Result<usize> {
     // Somebody may remove a parent that was there a moment ago.
     const ATTEMPTS: u32 = 5;
     let path = place.path();
@@ -131,7 +141,7 @@ fn mkdir(path: &Path) -> rustix::io::Result<bool> {
     }
 }
 
-fn prepare(member: &Member, place: &Place, kind: Kind) -> Result<()> {
+pub(super) fn prepare(member: &Member, place: &Place, kind: Kind) -> Result<()> {
     if member.has("cpuset") {
         return populate_cpuset(member, place);
     }

@@ -28,6 +28,7 @@ impl Cgroup {
     /// The first directory that could not be removed within 5 seconds (`EBUSY`: it still has processes). The others
     /// have been removed nevertheless.
     pub fn destroy(&self) -> Result<()> {
+        self.end_unit()?;
         let end = Instant::now() + TIMEOUT;
         let mut result = Ok(());
         // The unified one first: when it is free of processes, which it tells, the others are as well.
@@ -37,6 +38,21 @@ impl Cgroup {
             result = result.and(removed);
         }
         result
+    }
+
+    /// Has systemd end the unit, and remove its cgroup. Whoever is left inside is killed before: a scope would give
+    /// them a minute and a half.
+    ///
+    /// If there is no reaching systemd, its cgroup is removed like any other: it notices, and the unit is gone.
+    fn end_unit(&self) -> Result<()> {
+        let Some(unit) = &self.unit else { return Ok(()) };
+        if !self.procs(true)?.is_empty() {
+            self.kill_all(libc::SIGKILL)?;
+        }
+        if let Err(e) = unit.stop() {
+            log::warn!("{e}");
+        }
+        Ok(())
     }
 
     /// One system call if it is empty; otherwise its children, then patience, then force: what was joining or being

@@ -15,6 +15,9 @@ pub enum Error {
     /// A file or directory of the hierarchy.
     #[error(transparent)]
     Path(#[from] PathError),
+    /// systemd, which makes cgroups.
+    #[error(transparent)]
+    Systemd(#[from] super::systemd::Error),
     /// A system call without a path.
     #[error(transparent)]
     Syscall(#[from] SyscallError),

@@ -26,6 +26,7 @@ mod saved;
 mod stats;
 mod sub;
 mod sys;
+mod systemd;
 mod update;
 
 pub use devices::DevicePolicy;
@@ -41,6 +42,8 @@ pub use stats::{
     BlkioEntry, BlkioStats, CpuStats, CpuUsage, CpusetStats, HugetlbStats, MemoryEntry, MemoryStats,
     PidsStats, Psi, PsiLine, Stats, Throttling,
 };
+
+pub use systemd::{Bus, BusError, Error as SystemdError, Scope, ScopeRequest, Unit};
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -58,6 +61,8 @@ pub struct Cgroup {
     members: Vec<Member>,
     /// There is none by the user's choice.
     disabled: bool,
+    /// The unit, where systemd has made it.
+    unit: Option<Unit>,
 }
 
 /// The container's directory in one hierarchy.
@@ -85,7 +90,7 @@ impl Cgroup {
     /// left out then, and limits are errors.
     #[must_use]
     pub fn none() -> Cgroup {
-        Cgroup { kind: Kind::Unified, members: Vec::new(), disabled: true }
+        Cgroup { kind: Kind::Unified, members: Vec::new(), disabled: true, unit: None }
     }
 
     /// Whether there is no directory at all.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::dir::Dir;
 use super::layout::Kind;
-use super::{Cgroup, Member, Paths};
+use super::{Cgroup, Member, Paths, Unit};
 
 /// A [`Cgroup`] for `state.json`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +17,9 @@ pub struct Saved {
     /// The directories.
     #[serde(default)]
     pub dirs: Vec<SavedDir>,
+    /// The unit, where systemd has made the cgroup.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<Unit>,
 }
 
 /// One directory of a [`Saved`] cgroup.
@@ -42,7 +45,7 @@ impl Paths {
             let made = usize::from(!path.exists());
             SavedDir { controllers: place.controllers.clone(), path, made }
         });
-        Saved { unified: self.kind == Kind::Unified, dirs: dirs.collect() }
+        Saved { unified: self.kind == Kind::Unified, dirs: dirs.collect(), unit: None }
     }
 }
 
@@ -55,7 +58,7 @@ impl Cgroup {
             path: m.dir.path().to_path_buf(),
             made: m.made,
         });
-        Saved { unified: self.kind == Kind::Unified, dirs: dirs.collect() }
+        Saved { unified: self.kind == Kind::Unified, dirs: dirs.collect(), unit: self.unit.clone() }
     }
 
     /// The handle again, without a look at the machine: directories are opened when they are used.
@@ -67,6 +70,6 @@ impl Cgroup {
             made: d.made,
         });
         let kind = if saved.unified { Kind::Unified } else { Kind::Legacy };
-        Cgroup { kind, members: members.collect(), disabled: saved.dirs.is_empty() }
+        Cgroup { kind, members: members.collect(), disabled: saved.dirs.is_empty(), unit: saved.unit.clone() }
     }
 }

@@ -11,8 +11,16 @@ impl Cgroup {
     /// # Errors
     /// As for [`Cgroup::apply`]. [`Error::NotRestored`] if an old value was refused as well.
     pub fn update(&self, writes: &[Write]) -> Result<()> {
+        match &self.unit {
+            Some(unit) => unit.update(self, writes),
+            None => self.update_then(writes, || Ok(())),
+        }
+    }
+
+    /// The same, with another step at the end that has to succeed as well.
+    pub(super) fn update_then(&self, writes: &[Write], last: impl FnOnce() -> Result<()>) -> Result<()> {
         let old: Vec<Write> = writes.iter().filter_map(|w| self.present(w)).collect();
-        let Err(error) = self.apply(writes) else { return Ok(()) };
+        let Err(error) = self.apply(writes).and_then(|()| last()) else { return Ok(()) };
         // Backwards, so that the first of several writes to a file is undone last. Those that were not reached yet
         // have their present value written once more.
         let old: Vec<Write> = old.into_iter().rev().collect();

@@ -133,6 +133,25 @@ impl Session {
         }
     }
 
+    /// Has `enter` put the child, which waits for that and is given by its pid, into its cgroup.
+    pub fn enter_cgroup<T>(&mut self, enter: impl FnOnce(i32) -> Result<T>) -> Result<T> {
+        match self.next()? {
+            Event::Reached(Phase::Cgroup) => {}
+            _ => return Err(LaunchError::Protocol { verb: "reached" }.into()),
+        }
+        let entered = enter(self.pid)?;
+        self.go()?;
+        Ok(entered)
+    }
+
+    /// Has the child moved into a cgroup that it cannot join by itself, and waits outside of.
+    pub fn move_into(&mut self, cgroup: &Cgroup) -> Result<()> {
+        if !cgroup.needs_manager() {
+            return Ok(());
+        }
+        self.enter_cgroup(|pid| Ok(cgroup.attach_by_manager(pid)?))
+    }
+
     /// Waits until all is made, for a child that has no barriers on the way.
     pub fn await_ready(&mut self) -> Result<()> {
         match self.next()? {
@@ -236,7 +255,7 @@ fn clone(
             cgroup,
         })
     };
-    let unified = cgroup.unified_dir()?;
+    let unified = if cgroup.needs_manager() { None } else { cgroup.unified_dir()? };
     match attempt(plan, prepared, unified) {
         Err(Errno::NOSYS | Errno::TOOBIG | Errno::BUSY | Errno::OPNOTSUPP | Errno::ACCESS | Errno::INVAL)
             if unified.is_some() =>

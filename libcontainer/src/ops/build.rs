@@ -13,7 +13,7 @@ use super::notify;
 use super::options::CreateOptions;
 use super::report::{hook_state, pid_inside};
 use super::scheduling::set_priorities;
-use crate::cgroup::{Cgroup, DevicePolicy, Write, lower};
+use crate::cgroup::{Bus, Cgroup, DevicePolicy, Scope, ScopeRequest, Write, lower};
 use crate::config::{Config, Hooks, NamespaceKind, Process};
 use crate::error::{ConfigError, Error, FieldPath, PathError, Problem, Result};
 use crate::hooks::{Place, run_all_hooks, run_hooks};
@@ -135,12 +135,12 @@ pub(super) fn build(store: &Store, options: &CreateOptions, wanted: Wanted) -> R
         return Err(ConfigError::new(FieldPath::new("process"), Problem::Missing { why }).into());
     }
     let host = HostFacts::probe()?;
-    check_circumstances(&valid, &host, options)?;
+    check_circumstances(&valid, &host)?;
     let filter = compile_filter(&bundle.config, valid.config.process.as_ref())?;
-    let limits = Limits::of(&valid, &host)?;
+    let mut limits = Limits::of(&valid, &host)?;
     let socket = options.console_socket.as_deref();
     let console = Console::open(socket, valid.config.process.as_ref(), !wanted.attached)?;
-    let cgroup_paths = plan_cgroup(&host, &bundle.config, options)?;
+    let place = plan_cgroup(&host, &bundle.config, options, &mut limits)?;
 
     let (entry, lock) = store.reserve(&id)?;
     let mut state = new_state(&bundle, &host, options);
@@ -161,7 +161,7 @@ pub(super) fn build(store: &Store, options: &CreateOptions, wanted: Wanted) -> R
         gate: wanted.gate,
         notified,
     };
-    match work.perform(&mut site, &mut state, cgroup_paths, &limits, console.theirs) {
+    match work.perform(&mut site, &mut state, place, &limits, console.theirs) {
         Ok(()) => Ok(Built { site, state, config: bundle.config, console: console.ours, lock }),
         Err(error) => {
             let error = explain_oom(error, &site.cgroup);
@@ -211,7 +211,7 @@ fn creates_pid_namespace(config: &Config) -> bool {
 }
 
 /// What cannot be seen from the configuration alone.
-fn check_circumstances(valid: &Valid<'_>, host: &HostFacts, options: &CreateOptions) -> Result<()> {
+fn check_circumstances(valid: &Valid<'_>, host: &HostFacts) -> Result<()> {
     if host.euid != 0 && !valid.namespaces.has(NamespaceKind::User) {
         let why = "a user namespace when the runtime is not root; see `corten spec --rootless`";
         let problem = Problem::Missing { why };
@@ -220,9 +220,6 @@ fn check_circumstances(valid: &Valid<'_>, host: &HostFacts, options: &CreateOpti
     if host.euid != 0 && valid.config.linux.as_ref().is_some_and(|l| !l.net_devices.is_empty()) {
         let why = "the devices are the host's; moving them needs root";
         return Err(ConfigError::new(FieldPath::new("linux.netDevices"), Problem::Unsupported { why }).into());
-    }
-    if options.cgroup_manager == CgroupManager::Systemd {
-        return Err(Error::Unsupported { what: "--systemd-cgroup at create (the systemd cgroup driver)" });
     }
     Ok(())
 }
@@ -265,16 +262,44 @@ impl Limits {
     }
 }
 
+/// Where the cgroup will be.
+enum PlannedCgroup {
+    /// In the caller's.
+    None,
+    /// Directories to be made.
+    Paths(crate::cgroup::Paths),
+    /// A unit to be started with the process in it.
+    Scope(Box<Scope>),
+}
+
 fn plan_cgroup(
     host: &HostFacts,
     config: &Config,
     options: &CreateOptions,
-) -> Result<Option<crate::cgroup::Paths>> {
-    if options.cgroup_manager == CgroupManager::Disabled {
-        return Ok(None);
-    }
+    limits: &mut Limits,
+) -> Result<PlannedCgroup> {
     let path = config.linux.as_ref().and_then(|l| l.cgroups_path.as_deref()).filter(|p| !p.is_empty());
-    Ok(Some(Cgroup::plan(&host.layout, path, &options.id, options.rootless.unwrap_or(host.euid != 0))?))
+    match options.cgroup_manager {
+        CgroupManager::Disabled => Ok(PlannedCgroup::None),
+        CgroupManager::Cgroupfs => {
+            let rootless = options.rootless.unwrap_or(host.euid != 0);
+            Ok(PlannedCgroup::Paths(Cgroup::plan(&host.layout, path, &options.id, rootless)?))
+        }
+        CgroupManager::Systemd => {
+            let request = ScopeRequest {
+                layout: &host.layout,
+                cgroups_path: path,
+                id: &options.id,
+                bus: Bus::choose(options.rootless, host.euid),
+                annotations: &config.annotations,
+                writes: &limits.writes,
+                devices: &limits.devices,
+            };
+            let scope = Scope::prepare(&request)?;
+            limits.writes = scope.writes().to_vec();
+            Ok(PlannedCgroup::Scope(Box::new(scope)))
+        }
+    }
 }
 
 /// The inputs of a build.
@@ -294,7 +319,7 @@ impl Work<'_> {
         &self,
         site: &mut Site,
         state: &mut State,
-        cgroup_paths: Option<crate::cgroup::Paths>,
+        place: PlannedCgroup,
         limits: &Limits,
         console: Option<OwnedFd>,
     ) -> Result<()> {
@@ -302,18 +327,31 @@ impl Work<'_> {
         if self.notified {
             make_directory(&site.entry)?;
         }
-        if let Some(paths) = cgroup_paths {
-            // What would have to be removed is on disk before it is made: a `create` that is killed in between can
-            // still be deleted.
-            state.cgroup = paths.saved();
-            site.entry.write_state(state)?;
-            site.cgroup = Cgroup::create(paths)?;
-            state.cgroup = site.cgroup.saved();
-        }
+        // What would have to be removed is on disk before it is made: a `create` that is killed in between can still
+        // be deleted.
+        let scope = match place {
+            PlannedCgroup::None => None,
+            PlannedCgroup::Paths(paths) => {
+                state.cgroup = paths.saved();
+                site.entry.write_state(state)?;
+                site.cgroup = Cgroup::create(paths)?;
+                state.cgroup = site.cgroup.saved();
+                None
+            }
+            PlannedCgroup::Scope(scope) => {
+                state.cgroup = scope.saved();
+                site.entry.write_state(state)?;
+                Some(scope)
+            }
+        };
         self.control_resources(site, state)?;
-        site.session = Some(self.spawn(site, console)?);
+        site.session = Some(self.spawn(site, scope.as_deref(), console)?);
         if let Some(groups) = &state.intel_rdt {
             groups.join(site.session()?.pid, &FieldPath::new(INTEL_RDT))?;
+        }
+        if let Some(scope) = scope {
+            site.cgroup = site.session()?.enter_cgroup(|pid| Ok(scope.start(pid)?))?;
+            state.cgroup = site.cgroup.saved();
         }
         site.net_devices = self.move_net_devices(site.session()?.pid)?;
         self.configure(site, limits)?;
@@ -336,13 +374,15 @@ impl Work<'_> {
         Ok(())
     }
 
-    fn spawn(&self, site: &Site, console: Option<OwnedFd>) -> Result<Session> {
+    fn spawn(&self, site: &Site, scope: Option<&Scope>, console: Option<OwnedFd>) -> Result<Session> {
         let arena = Arena::new();
         let passed = self.options.preserve_fds.saturating_add(self.options.listen_fds);
         let cgroups = site.cgroup.join_fds(true)?;
         let gate = if self.gate { Some(Gate::new(&site.entry)?.0) } else { None };
-        let dirs: Vec<(String, PathBuf)> =
-            site.cgroup.paths().map(|(controllers, path)| (controllers, path.to_owned())).collect();
+        let dirs: Vec<(String, PathBuf)> = match scope {
+            Some(scope) => scope.dirs().collect(),
+            None => site.cgroup.paths().map(|(controllers, path)| (controllers, path.to_owned())).collect(),
+        };
         let request = Request {
             valid: self.valid,
             id: &self.options.id,
@@ -351,6 +391,7 @@ impl Work<'_> {
             host: self.host,
             cgroup_dirs: &dirs,
             cgroup_files: cgroups.len(),
+            waits_for_cgroup: scope.is_some(),
             filter: self.filter,
             gate: self.gate,
             console: console.is_some(),

@@ -211,6 +211,7 @@ fn join(state: &State, config: &Config, options: &ExecOptions) -> Result<Joined>
         id: &state.id,
         host: &host,
         cgroup_files: cgroups.len(),
+        waits_for_cgroup: cgroup.needs_manager(),
         filter: filter.as_ref(),
         console: console.theirs.is_some(),
         stdio: false,
@@ -224,15 +225,15 @@ fn join(state: &State, config: &Config, options: &ExecOptions) -> Result<Joined>
     let prepared = prepare(&compiled.demands, sources)?;
     let program = process.process.args.first().cloned().unwrap_or_default();
     let initially = OnCpus::initially(process.process)?;
-    let session = Session::spawn(compiled, prepared, &cgroup, passed, program)?;
-    drop(initially);
+    let mut session = Session::spawn(compiled, prepared, &cgroup, passed, program)?;
     let controlled = state
         .intel_rdt
         .as_ref()
         .map_or(Ok(()), |groups| groups.join(session.pid, &FieldPath::new(INTEL_RDT)));
-    let placed = controlled.map_err(Error::from);
+    let moved = controlled.map_err(Error::from).and_then(|()| session.move_into(&cgroup));
+    drop(initially);
     let placed =
-        placed.and_then(|()| set_priorities(session.pid, Some(process.process), &valid.namespaces, &host));
+        moved.and_then(|()| set_priorities(session.pid, Some(process.process), &valid.namespaces, &host));
     if let Err(error) = placed {
         session.kill();
         return Err(error);

@@ -71,6 +71,7 @@ fn launch(state: &State, config: &Config, what: HotMounts) -> Result<Session> {
         host: &host,
         cgroup_dirs: &dirs,
         cgroup_files: 0,
+        waits_for_cgroup: false,
         filter: None,
         gate: false,
         console: false,

@@ -89,6 +89,7 @@ fn launch(
         id: &state.id,
         host: &host,
         cgroup_files: cgroups.len(),
+        waits_for_cgroup: cgroup.needs_manager(),
         filter: filter.as_ref(),
         console: false,
         stdio: true,
@@ -103,7 +104,7 @@ fn launch(
     let sources = Sources { cgroups, container, stdin: Some(stdin), outputs, ..Sources::default() };
     let prepared = prepare(&compiled.demands, sources)?;
     let mut session = Session::spawn(compiled, prepared, &cgroup, 0, hook.path.clone())?;
-    match begin(&mut session) {
+    match session.move_into(&cgroup).and_then(|()| begin(&mut session)) {
         Ok(()) => Ok(session),
         Err(error) => {
             session.kill();

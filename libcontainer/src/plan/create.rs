@@ -25,6 +25,9 @@ pub fn compile_create<'a>(arena: &'a Arena, r: &Request<'_>) -> Result<Compiled<
     let mut b = Builder::new(arena);
     let cgroups = b.cgroups(r.cgroup_files);
     let stages = stages(&r.valid.namespaces, has_offsets(r));
+    if r.waits_for_cgroup {
+        b.step(Op::Barrier(Phase::Cgroup), "cgroup made by systemd");
+    }
     let usher = enter_namespaces(&mut b, r, &stages);
     b.step(Op::NewSession, "new session");
     if !r.no_new_keyring {

@@ -1,6 +1,6 @@
 //! A process that joins a container → operations.
 
-use corten_init::{Join, Op, Usher};
+use corten_init::{Join, Op, Phase, Usher};
 
 use super::runnable::{Runnable, apparmor, push_console, push_program, push_rlimits};
 use super::scheduling::{By, push_affinity, push_settings};
@@ -29,6 +29,8 @@ pub struct JoinRequest<'r> {
     pub host: &'r HostFacts,
     /// Files of cgroups that the child joins by itself.
     pub cgroup_files: usize,
+    /// It waits for somebody else to move it into its cgroup.
+    pub waits_for_cgroup: bool,
     /// The compiled filter.
     pub filter: Option<&'r Filter>,
     /// Whether there is a socket for the terminal.
@@ -48,6 +50,9 @@ pub struct JoinRequest<'r> {
 pub fn compile_exec<'a>(arena: &'a Arena, r: &JoinRequest<'_>) -> Compiled<'a> {
     let mut b = Builder::new(arena);
     let cgroups = b.cgroups(r.cgroup_files);
+    if r.waits_for_cgroup {
+        b.step(Op::Barrier(Phase::Cgroup), "cgroup made by systemd");
+    }
     let kinds = clone_flags(r.namespaces);
     let fd = b.demand(Demand::Container);
     let usher = (kinds != 0).then(|| Usher { joins: b.arena.slice(&[Join { fd, kinds }]) });

@@ -111,6 +111,8 @@ pub struct Request<'r> {
     pub cgroup_dirs: &'r [(String, PathBuf)],
     /// Files of cgroups that the child joins by itself.
     pub cgroup_files: usize,
+    /// It waits for somebody else to move it into its cgroup.
+    pub waits_for_cgroup: bool,
     /// The compiled filter.
     pub filter: Option<&'r Filter>,
     /// Whether the container waits for `start`, or begins at once.

@@ -17,32 +17,32 @@ use crate::config::DeviceRule;
 use crate::error::{ConfigError, FieldPath, Problem};
 
 /// mknod(2), in the numbers of `struct bpf_cgroup_dev_ctx`.
-const MKNOD: u8 = 1;
-const READ: u8 = 2;
-const WRITE: u8 = 4;
-const ALL: u8 = MKNOD | READ | WRITE;
+pub(super) const MKNOD: u8 = 1;
+pub(super) const READ: u8 = 2;
+pub(super) const WRITE: u8 = 4;
+pub(super) const ALL: u8 = MKNOD | READ | WRITE;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Type {
+pub(super) enum Type {
     Block,
     Char,
 }
 
 /// One rule. `None` matches everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Rule {
-    allow: bool,
-    kind: Option<Type>,
-    major: Option<i32>,
-    minor: Option<i32>,
-    access: u8,
+pub(super) struct Rule {
+    pub allow: bool,
+    pub kind: Option<Type>,
+    pub major: Option<i32>,
+    pub minor: Option<i32>,
+    pub access: u8,
     /// One of [`DEFAULTS`].
     builtin: bool,
 }
 
 impl Rule {
     /// Whether every device that `other` matches is matched by this one too, for every access of `other`.
-    fn covers(&self, other: &Rule) -> bool {
+    pub fn covers(&self, other: &Rule) -> bool {
         fn wider<T: PartialEq>(a: Option<T>, b: Option<T>) -> bool {
             a.is_none() || a == b
         }
@@ -98,6 +98,11 @@ impl DevicePolicy {
         let mut rules = checked.collect::<std::result::Result<Vec<Rule>, ConfigError>>()?;
         rules.extend(DEFAULTS);
         Ok(DevicePolicy { rules: without_shadowed(&rules), asked, at: at.clone() })
+    }
+
+    /// In their order; the last match wins.
+    pub(super) fn rules(&self) -> &[Rule] {
+        &self.rules
     }
 
     /// Whether nothing is denied, so that there is nothing to load or write.
