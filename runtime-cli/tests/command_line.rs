@@ -1,7 +1,7 @@
 //! The command from outside, as far as it needs neither privileges nor a container.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -327,8 +327,13 @@ fn a_systemd_cgroup_is_accepted_where_nothing_is_made() {
     let bundle = scratch.0.to_str().unwrap();
     fs::create_dir(scratch.0.join("rootfs")).unwrap();
     succeeds(&scratch.corten(&["spec", "--rootless", "-b", bundle]));
-    let output = scratch.corten(&["--systemd-cgroup", "run", "-b", bundle, "c1"]);
+    let nowhere = format!("unix:path={}", scratch.path("no-bus"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_corten"));
+    command.env("DBUS_SYSTEM_BUS_ADDRESS", &nowhere).env("DBUS_SESSION_BUS_ADDRESS", &nowhere);
+    command.args(["--root", &scratch.path("root"), "--systemd-cgroup", "run", "-b", bundle, "c1"]);
+    let output = command.stdin(Stdio::null()).output().unwrap();
     assert!(fails(&output, 1).contains("--systemd-cgroup"));
+    assert!(!Path::new(&scratch.path("root/c1")).exists());
 }
 
 #[test]

@@ -11,12 +11,13 @@ use super::bundle::Bundle;
 use super::console::{Console, adopt_size};
 use super::notify;
 use super::options::CreateOptions;
+use super::place::{Place, plan_cgroup};
 use super::report::{hook_state, pid_inside};
 use super::scheduling::set_priorities;
-use crate::cgroup::{Bus, Cgroup, DevicePolicy, Scope, ScopeRequest, Write, lower};
+use crate::cgroup::{Cgroup, DevicePolicy, Scope, Write, lower};
 use crate::config::{Config, Hooks, NamespaceKind, Process};
 use crate::error::{ConfigError, Error, FieldPath, PathError, Problem, Result};
-use crate::hooks::{Place, run_all_hooks, run_hooks};
+use crate::hooks::{self, run_all_hooks, run_hooks};
 use crate::host::{HostFacts, in_user_namespace};
 use crate::launch::notify::make_directory;
 use crate::launch::{
@@ -26,7 +27,7 @@ use crate::launch::{
 use crate::plan::{Arena, Request, clone_flags, compile_create};
 use crate::resctrl::{self, Resctrl};
 use crate::seccomp::{self, Arch, Filter};
-use crate::state::{CgroupManager, ContainerId, Entry, Lock, ProcessRef, State, Status, Store, time};
+use crate::state::{ContainerId, Entry, Lock, ProcessRef, State, Status, Store, time};
 use crate::validate::{Valid, validate};
 
 /// Where errors about resctrl point to.
@@ -112,7 +113,7 @@ impl Site {
 pub(super) fn run_poststop(config: &Config, state: &State) {
     let Some(hooks) = config.hooks.as_ref().filter(|h| !h.poststop.is_empty()) else { return };
     let json = hook_state(state, config, Status::Stopped, None);
-    let place = Place::Runtime { cwd: &state.bundle };
+    let place = hooks::Place::Runtime { cwd: &state.bundle };
     for failure in run_all_hooks(&hooks.poststop, &FieldPath::new("hooks.poststop"), &json, &place) {
         log::warn!("{failure}");
     }
@@ -140,7 +141,7 @@ pub(super) fn build(store: &Store, options: &CreateOptions, wanted: Wanted) -> R
     let mut limits = Limits::of(&valid, &host)?;
     let socket = options.console_socket.as_deref();
     let console = Console::open(socket, valid.config.process.as_ref(), !wanted.attached)?;
-    let place = plan_cgroup(&host, &bundle.config, options, &mut limits)?;
+    let place = plan_cgroup(&host, &bundle.config, options, &mut limits.writes, &limits.devices)?;
 
     let (entry, lock) = store.reserve(&id)?;
     let mut state = new_state(&bundle, &host, options);
@@ -262,46 +263,6 @@ impl Limits {
     }
 }
 
-/// Where the cgroup will be.
-enum PlannedCgroup {
-    /// In the caller's.
-    None,
-    /// Directories to be made.
-    Paths(crate::cgroup::Paths),
-    /// A unit to be started with the process in it.
-    Scope(Box<Scope>),
-}
-
-fn plan_cgroup(
-    host: &HostFacts,
-    config: &Config,
-    options: &CreateOptions,
-    limits: &mut Limits,
-) -> Result<PlannedCgroup> {
-    let path = config.linux.as_ref().and_then(|l| l.cgroups_path.as_deref()).filter(|p| !p.is_empty());
-    match options.cgroup_manager {
-        CgroupManager::Disabled => Ok(PlannedCgroup::None),
-        CgroupManager::Cgroupfs => {
-            let rootless = options.rootless.unwrap_or(host.euid != 0);
-            Ok(PlannedCgroup::Paths(Cgroup::plan(&host.layout, path, &options.id, rootless)?))
-        }
-        CgroupManager::Systemd => {
-            let request = ScopeRequest {
-                layout: &host.layout,
-                cgroups_path: path,
-                id: &options.id,
-                bus: Bus::choose(options.rootless, host.euid),
-                annotations: &config.annotations,
-                writes: &limits.writes,
-                devices: &limits.devices,
-            };
-            let scope = Scope::prepare(&request)?;
-            limits.writes = scope.writes().to_vec();
-            Ok(PlannedCgroup::Scope(Box::new(scope)))
-        }
-    }
-}
-
 /// The inputs of a build.
 struct Work<'a> {
     options: &'a CreateOptions,
@@ -319,7 +280,7 @@ impl Work<'_> {
         &self,
         site: &mut Site,
         state: &mut State,
-        place: PlannedCgroup,
+        place: Place,
         limits: &Limits,
         console: Option<OwnedFd>,
     ) -> Result<()> {
@@ -330,15 +291,15 @@ impl Work<'_> {
         // What would have to be removed is on disk before it is made: a `create` that is killed in between can still
         // be deleted.
         let scope = match place {
-            PlannedCgroup::None => None,
-            PlannedCgroup::Paths(paths) => {
+            Place::None => None,
+            Place::Paths(paths) => {
                 state.cgroup = paths.saved();
                 site.entry.write_state(state)?;
                 site.cgroup = Cgroup::create(paths)?;
                 state.cgroup = site.cgroup.saved();
                 None
             }
-            PlannedCgroup::Scope(scope) => {
+            Place::Scope(scope) => {
                 state.cgroup = scope.saved();
                 site.entry.write_state(state)?;
                 Some(scope)
@@ -479,7 +440,7 @@ impl Work<'_> {
         let session = site.session()?;
         let config = self.valid.config;
         let json = hook_state(state, config, Status::Creating, Some(session.pid));
-        let place = Place::Runtime { cwd: &self.bundle.dir };
+        let place = hooks::Place::Runtime { cwd: &self.bundle.dir };
         run_hooks(&hooks.prestart, &FieldPath::new("hooks.prestart"), &json, &place)?;
         run_hooks(&hooks.create_runtime, &FieldPath::new("hooks.createRuntime"), &json, &place)?;
         self.run_container_hooks(hooks, session, state)
@@ -493,7 +454,7 @@ impl Work<'_> {
         let json = hook_state(state, self.valid.config, Status::Creating, Some(inside));
         let namespaces = clone_flags(&self.valid.namespaces);
         let place =
-            Place::Container { pidfd: session.pidfd.as_fd(), namespaces, cwd: Some(&self.bundle.dir) };
+            hooks::Place::Container { pidfd: session.pidfd.as_fd(), namespaces, cwd: Some(&self.bundle.dir) };
         let at = FieldPath::new("hooks.createContainer");
         Ok(run_hooks(&hooks.create_container, &at, &json, &place)?)
     }

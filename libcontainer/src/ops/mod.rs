@@ -15,6 +15,7 @@ mod mounts;
 mod notify;
 pub mod options;
 mod pause;
+mod place;
 mod ps;
 mod report;
 mod run;

@@ -67,7 +67,9 @@ impl Bus {
 fn hint(bus: Bus) -> &'static str {
     match bus {
         Bus::System => " (--systemd-cgroup needs a machine that runs systemd)",
-        Bus::User => " (is there a systemd --user, and are DBUS_SESSION_BUS_ADDRESS or XDG_RUNTIME_DIR set?)",
+        Bus::User => {
+            " (--systemd-cgroup needs a systemd --user, and DBUS_SESSION_BUS_ADDRESS or XDG_RUNTIME_DIR)"
+        }
     }
 }
 

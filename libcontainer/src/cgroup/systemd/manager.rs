@@ -1,7 +1,7 @@
 //! systemd's manager object (org.freedesktop.systemd1(5)).
 
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::dbus::{Address, Call, Connection, Match, Message, Value};
@@ -215,31 +215,23 @@ fn list(properties: &[Property]) -> Value {
     Value::Array("(sv)".to_owned(), pairs.collect())
 }
 
-/// Where the bus is, and where systemd itself is.
+/// Where the bus is; and where systemd itself is, unless a certain bus is asked for.
 fn addresses(bus: Bus) -> (std::result::Result<Vec<Address>, BusError>, Option<Address>) {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    match bus {
+    let uid = rustix::process::geteuid().as_raw();
+    let runtime = || variable("XDG_RUNTIME_DIR").unwrap_or_else(|| format!("/run/user/{uid}"));
+    let (asked, runtime, socket, private) = match bus {
         Bus::System => {
-            let address = variable("DBUS_SYSTEM_BUS_ADDRESS");
-            let addresses = match address {
-                Some(address) => Address::parse(&address, None),
-                None => Ok(vec![Address::Path(SYSTEM_SOCKET.into())]),
-            };
-            (addresses, Some(Address::Path(SYSTEM_PRIVATE.into())))
+            (variable("DBUS_SYSTEM_BUS_ADDRESS"), None, SYSTEM_SOCKET.into(), SYSTEM_PRIVATE.into())
         }
         Bus::User => {
-            let uid = rustix::process::geteuid().as_raw();
-            let runtime = variable("XDG_RUNTIME_DIR").map(PathBuf::from);
-            let runtime = runtime.unwrap_or_else(|| PathBuf::from(format!("/run/user/{uid}")));
-            let addresses = match variable("DBUS_SESSION_BUS_ADDRESS") {
-                Some(address) => Address::parse(&address, Some(&runtime)),
-                None => Ok(vec![Address::Path(runtime.join("bus"))]),
-            };
-            (addresses, Some(private_of(&runtime)))
+            let dir = PathBuf::from(runtime());
+            let (socket, private) = (dir.join("bus"), dir.join("systemd/private"));
+            (variable("DBUS_SESSION_BUS_ADDRESS"), Some(dir), socket, private)
         }
+    };
+    match asked {
+        Some(address) => (Address::parse(&address, runtime.as_deref()), None),
+        None => (Ok(vec![Address::Path(socket)]), Some(Address::Path(private))),
     }
-}
-
-fn private_of(runtime: &Path) -> Address {
-    Address::Path(runtime.join("systemd/private"))
 }
