@@ -1,13 +1,52 @@
-//! Tells the program which commit it was built from.
+//! Tells the program which commit it was built from, and the linker in which order to put its functions.
 //!
 //! The same commit gives the same bytes: no date, no host name. `CORTEN_COMMIT` wins, for builds from an archive.
 
-use std::process::Command;
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 fn main() {
     println!("cargo::rerun-if-env-changed=CORTEN_COMMIT");
-    let commit = std::env::var("CORTEN_COMMIT").ok().or_else(from_git);
+    let commit = env::var("CORTEN_COMMIT").ok().or_else(from_git);
     println!("cargo::rustc-env=CORTEN_COMMIT={}", commit.as_deref().unwrap_or("unknown"));
+    order_functions();
+}
+
+/// Puts the functions that the usual commands execute side by side: the kernel maps less of the file then
+/// (docs/adr/0030-function-order.md). Without a list for this target, or with a linker that takes none, the program is
+/// the same but for that.
+fn order_functions() {
+    let manifest = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default());
+    let target = env::var("TARGET").unwrap_or_default();
+    let list = manifest.join(format!("function-order/{target}.txt"));
+    println!("cargo::rerun-if-changed={}", list.display());
+    if env::var("PROFILE").as_deref() != Ok("release") || !list.exists() {
+        return;
+    }
+    let arguments =
+        [format!("-Wl,--symbol-ordering-file={}", list.display()), "-Wl,--no-warn-symbol-ordering".into()];
+    if linker_takes(&arguments, &target).unwrap_or(false) {
+        for argument in arguments {
+            println!("cargo::rustc-link-arg-bins={argument}");
+        }
+    }
+}
+
+/// Links a program that does nothing, with the compiler, the flags and the linker of this build.
+fn linker_takes(arguments: &[String], target: &str) -> Option<bool> {
+    let directory = PathBuf::from(env::var_os("OUT_DIR")?);
+    let source = directory.join("nothing.rs");
+    std::fs::write(&source, "fn main() {}").ok()?;
+    let mut rustc = Command::new(env::var_os("RUSTC")?);
+    let flags = env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
+    rustc.args(flags.split('\u{1f}').filter(|flag| !flag.is_empty()));
+    if let Some(linker) = env::var_os("RUSTC_LINKER") {
+        rustc.arg("-C").arg(format!("linker={}", linker.to_string_lossy()));
+    }
+    rustc.args(["--target", target, "-o"]).arg(Path::new(&directory).join("nothing")).arg(&source);
+    rustc.args(arguments.iter().map(|argument| format!("-Clink-arg={argument}")));
+    Some(rustc.stderr(Stdio::null()).stdout(Stdio::null()).status().ok()?.success())
 }
 
 fn from_git() -> Option<String> {

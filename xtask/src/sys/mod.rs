@@ -1,5 +1,7 @@
 //! The system calls that std does not offer. The only module of xtask with `unsafe`.
 
+pub mod step;
+
 use std::ffi::{CStr, CString, OsStr, c_char, c_int};
 use std::io;
 use std::os::unix::ffi::OsStrExt;

@@ -5,6 +5,8 @@
 //! two things of it that matter here are done below.
 #![allow(unsafe_code)]
 
+mod heap;
+
 use std::os::fd::BorrowedFd;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
