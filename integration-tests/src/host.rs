@@ -49,6 +49,10 @@ impl Host {
                 (self.cap_eff >> bit & 1 == 1, format!("the harness lacks {name}"))
             }
             Need::Runc => (on_path("runc"), "runc is not on PATH".to_owned()),
+            Need::AppArmor => (apparmor(), "AppArmor is not enabled".to_owned()),
+            Need::SeLinux => {
+                (Path::new("/sys/fs/selinux/enforce").exists(), "SELinux is not enabled".to_owned())
+            }
             Need::X86_64 => (cfg!(target_arch = "x86_64"), "not x86-64".to_owned()),
             Need::File(f) => (Path::new(f).exists(), format!("{f} does not exist")),
         };
@@ -75,6 +79,10 @@ fn v1_controller(name: &str) -> bool {
 fn v2_controller(name: &str) -> bool {
     let file = Path::new(cgroup::ROOT).join("cgroup.controllers");
     fs::read_to_string(file).is_ok_and(|c| c.split_whitespace().any(|w| w == name))
+}
+
+fn apparmor() -> bool {
+    fs::read_to_string("/sys/module/apparmor/parameters/enabled").is_ok_and(|v| v.starts_with('Y'))
 }
 
 fn user_namespaces() -> bool {

@@ -52,6 +52,10 @@ pub enum Need {
     Capability(u8, &'static str),
     /// The `runc` peer is on PATH.
     Runc,
+    /// The kernel has AppArmor switched on.
+    AppArmor,
+    /// The kernel has SELinux at work, its filesystem mounted.
+    SeLinux,
     /// x86-64 hardware, for system call numbers in machine terms.
     X86_64,
     /// A file or device of the host exists.

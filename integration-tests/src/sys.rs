@@ -203,3 +203,9 @@ pub fn interface_index(name: &std::ffi::CStr) -> u32 {
     // SAFETY: a NUL-terminated string.
     unsafe { libc::if_nametoindex(name.as_ptr()) }
 }
+
+/// Gives this process supplementary groups.
+pub fn set_groups(groups: &[u32]) -> io::Result<()> {
+    // SAFETY: the kernel reads as many numbers as there are.
+    check(unsafe { libc::setgroups(groups.len(), groups.as_ptr()) } as i64).map(drop)
+}

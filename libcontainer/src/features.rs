@@ -5,7 +5,7 @@
 
 use serde::Serialize;
 
-use crate::config::NamespaceKind;
+use crate::config::{NamespaceKind, annotations};
 use crate::plan::mount_options;
 use crate::seccomp::Arch;
 use crate::validate::{capabilities, words};
@@ -139,7 +139,7 @@ pub fn features() -> Features {
         ],
         mount_options: mount_options::names().collect(),
         linux: linux(),
-        potentially_unsafe_config_annotations: Vec::new(),
+        potentially_unsafe_config_annotations: annotations::ALL.to_vec(),
     }
 }
 
@@ -152,7 +152,7 @@ fn linux() -> LinuxFeatures {
         cgroup: CgroupFeatures { v1: true, v2: true, systemd: true, systemd_user: true, rdma: true },
         seccomp: seccomp(),
         apparmor: Enabled { enabled: true },
-        selinux: Enabled { enabled: false },
+        selinux: Enabled { enabled: true },
         intel_rdt: IntelRdtFeatures { enabled: true, schemata: true, monitoring: true },
         mount_extensions: MountExtensions { idmap: Enabled { enabled: true } },
         net_devices: Enabled { enabled: true },

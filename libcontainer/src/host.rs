@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rustix::fs::stat;
+use rustix::fs::{stat, statfs};
 
 use crate::cgroup::Layout;
 use crate::error::{PathError, Result, SyscallError};
@@ -33,6 +33,18 @@ impl HostFacts {
         let (euid, egid) = ids.map_err(SyscallError::calling("geteuid"))?;
         Ok(HostFacts { euid, egid, layout: Layout::probe()?, own_binary: (own.st_dev, own.st_ino) })
     }
+}
+
+/// Whether SELinux is at work: its filesystem is where libselinux looks for it. Only asked when there is a label.
+pub(crate) fn selinux_is_enabled() -> bool {
+    const SELINUX_MAGIC: i128 = 0xf97c_ff8c;
+    // The width of the field, and whether it has a sign, depend on the architecture.
+    statfs("/sys/fs/selinux").is_ok_and(|fs| i128::from(fs.f_type) & 0xffff_ffff == SELINUX_MAGIC)
+}
+
+/// Whether the kernel has AppArmor switched on. Only asked when there is a profile.
+pub(crate) fn apparmor_is_enabled() -> bool {
+    std::fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with(b"Y"))
 }
 
 /// Whether the runtime is in a user namespace other than the initial one. Only asked when something was refused.

@@ -23,6 +23,7 @@ mod hot_mounts;
 mod id_mapped;
 mod input;
 mod intel_rdt;
+mod labels;
 mod lifecycle;
 mod mount_options;
 mod mounts;
@@ -72,6 +73,7 @@ pub fn all() -> Vec<Case> {
         console::cases(),
         terminal::cases(),
         notify::cases(),
+        labels::cases(),
         rootless::cases(),
         contract::cases(),
         edges::cases(),

@@ -315,6 +315,7 @@ fn in_effect() -> Vec<Case> {
         Case::new("optional/harmless-zeroes", &["RMEM-09", "RMEM-10"], harmless).practice(),
         Case::new("optional/existing-cgroup-survives", &["OPS-18"], existing_cgroup)
             .needs(&[Need::V1("pids")]),
+        Case::new("optional/keep-original-groups", &["FEAT-20", "PROC-15"], keep_groups).practice(),
         Case::new("optional/warnings-change-nothing", &["LIF-14", "CAP-06"], warning),
         Case::new("features/lists-are-accepted", &["FEAT-04", "FEAT-10", "FEAT-11"], features_accepted),
         Case::new("features/seccomp-is-truthful", &["FEAT-13"], features_seccomp),
@@ -387,6 +388,18 @@ fn existing_cgroup(ctx: &Ctx) -> Verdict {
         fs::remove_dir(&dir)?;
     }
     ensure!(survived?, "the cgroup that was there before is gone");
+    Ok(())
+}
+
+/// The annotation by which podman lets a container keep the caller's groups.
+fn keep_groups(ctx: &Ctx) -> Verdict {
+    crate::sys::set_groups(&[4242])?;
+    let mut b = ctx.bundle()?;
+    ensure_eq!(ctx.facts(&b)?.status("Groups"), "", "groups without the annotation");
+    b.set("/annotations", json!({"run.oci.keep_original_groups": "1"}));
+    ensure_eq!(ctx.facts(&b)?.status("Groups"), "4242", "groups with it");
+    let listed = strings(&features(ctx)?, "/potentiallyUnsafeConfigAnnotations");
+    ensure!(listed.iter().any(|a| a.starts_with("run.oci.")), "not announced: {listed:?}");
     Ok(())
 }
 

@@ -149,6 +149,8 @@ numbered! {
         FsconfigCreate = "create filesystem",
         /// fsmount(2)
         Fsmount = "fsmount",
+        /// fsetxattr(2) of a security label.
+        Label = "label the root directory of the mount",
         /// Copying what a new tmpfs covers into it.
         CopyUp = "tmpcopyup",
         /// mount_setattr(2)

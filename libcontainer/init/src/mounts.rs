@@ -3,7 +3,7 @@
 use core::ffi::CStr;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{CWD, FileType, fstat, fstatfs};
+use rustix::fs::{CWD, FileType, Mode, OFlags, XattrFlags, fsetxattr, fstat, fstatfs, openat};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags,
@@ -65,7 +65,7 @@ pub(crate) fn change_propagation(mount: BorrowedFd<'_>, flags: u32) -> Result {
 /// Carries out one element of `mounts`.
 pub(crate) fn attach_mount(root: BorrowedFd<'_>, slots: &impl Slots, op: &MountOp<'_>) -> Result {
     match op.source {
-        Source::Filesystem { fstype, params, inherit_mode, copy_up: copies, otherwise } => {
+        Source::Filesystem { fstype, params, inherit_mode, copy_up: copies, label, otherwise } => {
             let (target, existed) = target_of(root, op, Create::Directory)?;
             let mode = if inherit_mode && existed { Some(mode_of(target.as_fd())?) } else { None };
             let made = match make_filesystem(fstype, params, mode, op.attrs.set) {
@@ -76,6 +76,9 @@ pub(crate) fn attach_mount(root: BorrowedFd<'_>, slots: &impl Slots, op: &MountO
                 }
                 other => other?,
             };
+            if let Some(label) = label {
+                set_label(made.as_fd(), label)?;
+            }
             if copies && existed {
                 copy_up(target.as_fd(), made.as_fd())?;
             }
@@ -84,6 +87,13 @@ pub(crate) fn attach_mount(root: BorrowedFd<'_>, slots: &impl Slots, op: &MountO
         Source::Bind { from, recursive } => bind(root, slots, op, from, recursive),
         Source::Remount { params, reconfigure } => remount(root, op, params, reconfigure),
     }
+}
+
+/// Labels the root directory of a mount.
+fn set_label(mount: BorrowedFd<'_>, label: &CStr) -> Result {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let dir = openat(mount, c".", flags, Mode::empty()).at(Step::Open)?;
+    fsetxattr(&dir, c"security.selinux", label.to_bytes_with_nul(), XattrFlags::empty()).at(Step::Label)
 }
 
 fn bind(
@@ -206,7 +216,7 @@ fn octal(mode: u32) -> [u8; 8] {
 ///
 /// The null device is the container's own, if what is there really is one, and else the host's (CVE-2025-31133): a path
 /// of that name in the container's tree is whatever its image says.
-pub(crate) fn mask(root: BorrowedFd<'_>, paths: &[&CStr]) -> Result {
+pub(crate) fn mask(root: BorrowedFd<'_>, paths: &[&CStr], params: &[Param<'_>]) -> Result {
     let null = find_null(root)?;
     let null = null.as_fd();
     let mut empty: Option<OwnedFd> = None;
@@ -216,12 +226,17 @@ pub(crate) fn mask(root: BorrowedFd<'_>, paths: &[&CStr]) -> Result {
             Err(Errno::NOENT | Errno::NOTDIR) => continue,
             Err(e) => return Err(e).at_item(Step::Resolve, i as u64),
         };
-        mask_one(target.as_fd(), null, &mut empty).map_err(|f| Failure { value: i as u64, ..f })?;
+        mask_one(target.as_fd(), null, params, &mut empty).map_err(|f| Failure { value: i as u64, ..f })?;
     }
     Ok(())
 }
 
-fn mask_one(target: BorrowedFd<'_>, null: BorrowedFd<'_>, empty: &mut Option<OwnedFd>) -> Result {
+fn mask_one(
+    target: BorrowedFd<'_>,
+    null: BorrowedFd<'_>,
+    params: &[Param<'_>],
+    empty: &mut Option<OwnedFd>,
+) -> Result {
     const MOUNT_ATTR_RDONLY: u64 = 1;
     let stat = fstat(target).at(Step::Stat)?;
     if !FileType::from_raw_mode(stat.st_mode).is_dir() {
@@ -232,8 +247,7 @@ fn mask_one(target: BorrowedFd<'_>, null: BorrowedFd<'_>, empty: &mut Option<Own
     if let Some(first) = empty {
         return attach(copy_tree(first.as_fd(), c"", false)?.as_fd(), target);
     }
-    let params = [Param { key: c"source", value: Some(c"tmpfs") }, Param { key: c"ro", value: None }];
-    let made = make_filesystem(c"tmpfs", &params, None, MOUNT_ATTR_RDONLY)?;
+    let made = make_filesystem(c"tmpfs", params, None, MOUNT_ATTR_RDONLY)?;
     attach(made.as_fd(), target)?;
     *empty = Some(made);
     Ok(())

@@ -119,6 +119,8 @@ pub enum Op<'a> {
     Mask {
         /// In the root, without leading slash.
         paths: &'a [&'a CStr],
+        /// Parameters of the tmpfs that directories show.
+        empty: &'a [Param<'a>],
     },
     /// Make paths read-only.
     ReadOnly {
@@ -272,6 +274,8 @@ pub enum Source<'a> {
         inherit_mode: bool,
         /// It gets a copy of what it covers (`tmpcopyup`).
         copy_up: bool,
+        /// An SELinux label for the root directory, where the filesystem cannot be given one when it is made.
+        label: Option<&'a CStr>,
         /// A path to bind instead where the kernel refuses (cgroup2 in a user namespace).
         otherwise: Option<&'a CStr>,
     },

@@ -237,7 +237,7 @@ impl<'a> Init<'a> {
             Op::Console(console) => make_console(self.root(), self.launch.slot(console.socket), console),
             Op::EnterRoot(how) => self.enter_root(*how),
             Op::RootPropagation { flags } => propagate(*flags),
-            Op::Mask { paths } => mounts::mask(self.root(), paths),
+            Op::Mask { paths, empty } => mounts::mask(self.root(), paths, empty),
             Op::ReadOnly { paths } => mounts::make_read_only(self.root(), paths),
             Op::ReadOnlyRoot => change_attrs(self.root(), false, Attrs { set: 1, clear: 0 }),
             Op::Procfs => self.open_procfs(),

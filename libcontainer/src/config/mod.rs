@@ -4,6 +4,7 @@
 //! (Go encoders emit it), and blocks for other platforms are skipped unread. What is *wrong* is reported with the
 //! JSON path of the member at fault. Whether the values make sense is [`crate::validate`]'s question.
 
+pub(crate) mod annotations;
 mod linux;
 mod mounts;
 mod process;

@@ -215,6 +215,7 @@ impl InitFailure {
     fn hint(&self) -> &'static str {
         let refused = self.source.raw_os_error() == Some(libc::EPERM);
         let missing = self.source.raw_os_error() == Some(libc::ENOENT);
+        let invalid = self.source.raw_os_error() == Some(libc::EINVAL);
         match self.step {
             Step::FsconfigCreate if refused && self.origin.contains("/proc") => {
                 " (a new procfs needs a pid namespace of the same user namespace, and a /proc outside that nothing covers)"
@@ -223,6 +224,8 @@ impl InitFailure {
                 " (a new sysfs needs a network namespace of the same user namespace; or bind the host's /sys)"
             }
             Step::OpenTree if missing => " (the source does not exist)",
+            Step::Write if missing && self.origin.contains("apparmor") => " (no such profile is loaded)",
+            Step::Write if invalid && self.origin.contains("selinux") => " (the policy has no such context)",
             Step::Open if missing && self.origin.contains("sysctl") => {
                 " (this kernel, or this namespace, has no such parameter)"
             }

@@ -9,6 +9,7 @@ use corten_init::Phase;
 
 use super::bundle::Bundle;
 use super::console::{Console, adopt_size};
+use super::labels::check_labels;
 use super::notify;
 use super::options::CreateOptions;
 use super::place::{Place, plan_cgroup};
@@ -222,6 +223,7 @@ fn check_circumstances(valid: &Valid<'_>, host: &HostFacts) -> Result<()> {
         let why = "the devices are the host's; moving them needs root";
         return Err(ConfigError::new(FieldPath::new("linux.netDevices"), Problem::Unsupported { why }).into());
     }
+    check_labels(valid.config.process.as_ref(), valid.config.linux.as_ref())?;
     Ok(())
 }
 

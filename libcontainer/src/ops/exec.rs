@@ -7,6 +7,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::build::{INTEL_RDT, compile_filter, explain_oom, write_oom_score};
 use super::console::{Console, adopt_size};
+use super::labels::check_labels;
 use super::load;
 use super::options::{ExecFlags, ExecOptions, ExecProcess, listen_env};
 use super::scheduling::{OnCpus, set_priorities};
@@ -195,6 +196,7 @@ fn join(state: &State, config: &Config, options: &ExecOptions) -> Result<Joined>
     for warning in &process.warnings {
         log::warn!("{warning}");
     }
+    check_labels(Some(process.process), None)?;
     let host = HostFacts::probe()?;
     let filter = compile_filter(config, Some(process.process))?;
     let socket = options.console_socket.as_deref();
@@ -206,6 +208,7 @@ fn join(state: &State, config: &Config, options: &ExecOptions) -> Result<Joined>
     let request = JoinRequest {
         namespaces: &valid.namespaces,
         linux: config.linux.as_ref(),
+        keep_groups: config.keeps_groups(),
         process: &process,
         path: None,
         id: &state.id,

@@ -9,6 +9,7 @@ mod events;
 mod exec;
 mod filter_check;
 mod kill;
+mod labels;
 mod list;
 mod members;
 mod mounts;

@@ -83,6 +83,7 @@ fn launch(
     let arena = Arena::new();
     let request = JoinRequest {
         linux: None,
+        keep_groups: valid.config.keeps_groups(),
         namespaces: &valid.namespaces,
         process: &process,
         path: Some(&hook.path),

@@ -3,9 +3,9 @@
 use std::ffi::CStr;
 use std::path::PathBuf;
 
-use corten_init::{Attrs, EnterRoot, Guard, Join, MountOp, Op, Phase, Source, Usher};
+use corten_init::{Attrs, EnterRoot, Guard, Join, MountOp, Op, Param, Phase, Source, Usher};
 
-use super::runnable::{Runnable, apparmor, push_console, push_program, push_rlimits};
+use super::runnable::{Runnable, push_console, push_keyring, push_labels, push_program, push_rlimits};
 use super::scheduling::{By, push_scheduling};
 use super::stages::{Stages, clone_flag, stages};
 use super::{
@@ -31,7 +31,7 @@ pub fn compile_create<'a>(arena: &'a Arena, r: &Request<'_>) -> Result<Compiled<
     let usher = enter_namespaces(&mut b, r, &stages);
     b.step(Op::NewSession, "new session");
     if !r.no_new_keyring {
-        b.step(Op::Keyring { name: arena.cstr(&format!("_ses.{}", r.id)) }, "session keyring");
+        push_keyring(&mut b, r.id, r.valid.config.process.as_ref());
     }
     host_names(&mut b, r);
     if r.valid.namespaces.creates(NamespaceKind::Network) {
@@ -186,7 +186,11 @@ fn hide_paths(b: &mut Builder<'_>, r: &Request<'_>) {
     }
     let masked = linux.map_or(&[][..], |l| &l.masked_paths);
     if !masked.is_empty() {
-        b.push(Op::Mask { paths: cleaned(b, masked) }, Origin::MaskedPaths(masked.to_vec()));
+        let mut empty =
+            vec![Param { key: c"source", value: Some(c"tmpfs") }, Param { key: c"ro", value: None }];
+        empty.extend(mounts::label(b, r));
+        let op = Op::Mask { paths: cleaned(b, masked), empty: b.arena.slice(&empty) };
+        b.push(op, Origin::MaskedPaths(masked.to_vec()));
     }
 }
 
@@ -197,21 +201,16 @@ fn cleaned<'a>(b: &Builder<'a>, paths: &[String]) -> &'a [&'a CStr] {
 
 /// Kernel parameters and labels, through a procfs that nobody else can have touched.
 fn write_proc(b: &mut Builder<'_>, r: &Request<'_>) {
-    let process = r.valid.config.process.as_ref();
-    let profile = process.and_then(|p| p.apparmor_profile.as_deref()).filter(|p| !p.is_empty());
-    let sysctl = r.valid.config.linux.as_ref().map(|l| &l.sysctl).filter(|s| !s.is_empty());
-    if profile.is_none() && sysctl.is_none() {
-        return;
-    }
-    b.step(Op::Procfs, "private procfs");
+    let sysctl = r.valid.config.linux.as_ref().map(|l| &l.sysctl);
     for (key, value) in sysctl.into_iter().flatten() {
+        b.procfs();
         // Validation has refused a key that is no path.
         let path = b.arena.cstr(&format!("sys/{}", proc_path(key).unwrap_or_default()));
         let op = Op::Sysctl { path, value: b.arena.bytes(value.as_bytes()) };
         b.push(op, Origin::Sysctl(key.clone()));
     }
-    if let Some(profile) = profile {
-        apparmor(b, profile);
+    if let Some(process) = &r.valid.config.process {
+        push_labels(b, process);
     }
 }
 
@@ -227,7 +226,8 @@ fn finish_process(b: &mut Builder<'_>, r: &Request<'_>, runnable: &Runnable<'_>)
     push_scheduling(b, runnable.process, r.valid.config.linux.as_ref(), by);
     let gate = if r.gate { Some(b.demand(Demand::Gate)) } else { None };
     let how = Circumstances {
-        keep_groups: groups_are_denied(r.host, r.valid.config.linux.as_ref()),
+        keep_groups: r.valid.config.keeps_groups()
+            || groups_are_denied(r.host, r.valid.config.linux.as_ref()),
         keep_admin: r.filter.is_some() && !runnable.process.no_new_privileges,
         preserve_fds: r.preserve_fds,
         own_binary: r.host.own_binary,

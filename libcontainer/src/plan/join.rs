@@ -2,7 +2,7 @@
 
 use corten_init::{Join, Op, Phase, Usher};
 
-use super::runnable::{Runnable, apparmor, push_console, push_program, push_rlimits};
+use super::runnable::{Runnable, push_console, push_keyring, push_labels, push_program, push_rlimits};
 use super::scheduling::{By, push_affinity, push_settings};
 use super::{
     Arena, Builder, Circumstances, Compiled, Demand, clone_flags, could_write_binary, groups_are_denied,
@@ -19,6 +19,8 @@ pub struct JoinRequest<'r> {
     pub namespaces: &'r Namespaces<'r>,
     /// What the configuration of the container has for all of its processes.
     pub linux: Option<&'r Linux>,
+    /// It keeps the runtime's supplementary groups.
+    pub keep_groups: bool,
     /// The process that joins.
     pub process: &'r ValidProcess<'r>,
     /// The program's path, where it is not looked up by `args[0]` (hooks).
@@ -62,7 +64,7 @@ pub fn compile_exec<'a>(arena: &'a Arena, r: &JoinRequest<'_>) -> Compiled<'a> {
     b.step(Op::Conceal, "conceal");
     b.step(Op::NewSession, "new session");
     if !r.no_new_keyring {
-        b.step(Op::Keyring { name: arena.cstr(&format!("_ses.{}", r.id)) }, "session keyring");
+        push_keyring(&mut b, r.id, Some(r.process.process));
     }
     if r.stdio {
         let slots = [b.demand(Demand::Stdin), b.demand(Demand::Output), b.demand(Demand::Output)];
@@ -78,16 +80,13 @@ fn join_process(b: &mut Builder<'_>, r: &JoinRequest<'_>) {
         b.step(Op::PresentRoot, "root directory");
         push_console(b, Some(process), false);
     }
-    if let Some(profile) = process.apparmor_profile.as_deref().filter(|p| !p.is_empty()) {
-        b.step(Op::Procfs, "private procfs");
-        apparmor(b, profile);
-    }
+    push_labels(b, process);
     push_rlimits(b, &r.process.rlimits);
     let by = if r.namespaces.has(NamespaceKind::User) && r.host.euid == 0 { By::Parent } else { By::Child };
     push_settings(b, process, r.linux, by);
     push_affinity(b, process);
     let how = Circumstances {
-        keep_groups: groups_are_denied(r.host, r.linux),
+        keep_groups: r.keep_groups || groups_are_denied(r.host, r.linux),
         keep_admin: r.filter.is_some() && !process.no_new_privileges,
         preserve_fds: r.preserve_fds,
         own_binary: r.host.own_binary,

@@ -171,6 +171,8 @@ pub(super) struct Builder<'a> {
     ops: Vec<Op<'a>>,
     origins: Vec<Origin>,
     demands: Vec<Demand>,
+    /// Whether the private procfs is open.
+    has_procfs: bool,
     /// Mounts that become read-only once everything is made.
     pub read_only_later: Vec<(&'a CStr, Origin)>,
 }
@@ -182,6 +184,7 @@ impl<'a> Builder<'a> {
             ops: Vec::with_capacity(64),
             origins: Vec::with_capacity(64),
             demands: Vec::new(),
+            has_procfs: false,
             read_only_later: Vec::new(),
         }
     }
@@ -193,6 +196,14 @@ impl<'a> Builder<'a> {
 
     fn step(&mut self, op: Op<'a>, what: &'static str) {
         self.push(op, Origin::Runtime(what));
+    }
+
+    /// The private procfs, if it is not open yet.
+    fn procfs(&mut self) {
+        if !self.has_procfs {
+            self.step(Op::Procfs, "private procfs");
+            self.has_procfs = true;
+        }
     }
 
     pub fn demand(&mut self, demand: Demand) -> Slot {

@@ -126,7 +126,7 @@ pub(super) fn lower_mounts(b: &mut Builder<'_>, r: &Request<'_>) -> Result<(), C
             _ if one.options.remount => remount(b, &one),
             (Some(recursive), _) => bind(b, r, &one, recursive)?,
             (None, Some("cgroup" | "cgroup2")) => cgroup(b, r, &one),
-            (None, _) => filesystem(b, &one)?,
+            (None, _) => filesystem(b, r, &one)?,
         }
     }
     Ok(())
@@ -200,7 +200,16 @@ fn push<'a>(b: &mut Builder<'a>, one: &One<'_>, source: Source<'a>, guard: Guard
     b.push(Op::Mount(b.arena.value(op)), one.origin_with(params));
 }
 
-fn filesystem(b: &mut Builder<'_>, one: &One<'_>) -> Result<(), ConfigError> {
+/// Filesystems whose files the policy labels one by one, and that take no label as a whole; mqueue takes it later.
+const HAVE_OWN_LABELS: [&str; 5] = ["proc", "sysfs", "mqueue", "cgroup", "cgroup2"];
+
+/// `linux.mountLabel`, for a filesystem that is made.
+pub(super) fn label<'a>(b: &Builder<'a>, r: &Request<'_>) -> Option<Param<'a>> {
+    let (key, label) = r.valid.config.mount_label()?;
+    Some(Param { key: b.arena.cstr(key), value: Some(b.arena.cstr(label)) })
+}
+
+fn filesystem(b: &mut Builder<'_>, r: &Request<'_>, one: &One<'_>) -> Result<(), ConfigError> {
     let Some(kind) = one.mount.kind.as_deref().filter(|k| !k.is_empty()) else {
         let at = FieldPath::new("mounts").index(one.i).field("type");
         let why = "(or the option bind or rbind)";
@@ -215,12 +224,18 @@ fn filesystem(b: &mut Builder<'_>, one: &One<'_>) -> Result<(), ConfigError> {
     }
     params.extend(superblock_params(b, &one.options, late_read_only));
     params.extend(one.options.data.iter().map(|data| param(b, data)));
+    let own_label = |p: &Param<'_>| p.key.to_bytes().ends_with(b"context");
+    if !HAVE_OWN_LABELS.contains(&kind) && !params.iter().any(own_label) {
+        params.extend(label(b, r));
+    }
     let inherit_mode = is_tmpfs && !one.options.data.iter().any(|d| d.starts_with("mode="));
     let guard = if matches!(kind, "proc" | "sysfs") { Guard::RealDirectory } else { one.guard() };
     let fstype = b.arena.cstr(kind);
     let params = b.arena.slice(&params);
     let copy_up = one.options.copy_up;
-    let source = Source::Filesystem { fstype, params, inherit_mode, copy_up, otherwise: None };
+    let late = (kind == "mqueue").then(|| r.valid.config.mount_label()).flatten();
+    let label = late.map(|(_, label)| b.arena.cstr(label));
+    let source = Source::Filesystem { fstype, params, inherit_mode, copy_up, label, otherwise: None };
     if late_read_only {
         let attrs = Attrs { set: one.options.attrs.set & !RDONLY, ..one.options.attrs };
         let (recursive, propagation) = (one.options.recursive, one.options.propagation);
@@ -290,6 +305,7 @@ fn cgroup(b: &mut Builder<'_>, r: &Request<'_>, one: &One<'_>) {
                 params,
                 inherit_mode: false,
                 copy_up: false,
+                label: None,
                 otherwise,
             };
             push(b, one, source, one.guard());
@@ -302,9 +318,17 @@ fn cgroup(b: &mut Builder<'_>, r: &Request<'_>, one: &One<'_>) {
 fn legacy_cgroups(b: &mut Builder<'_>, r: &Request<'_>, one: &One<'_>, hierarchies: &[Hierarchy]) {
     let params =
         [Param { key: c"source", value: Some(c"tmpfs") }, Param { key: c"mode", value: Some(c"755") }];
+    let mut params = params.to_vec();
+    params.extend(label(b, r));
     let params = b.arena.slice(&params);
-    let source =
-        Source::Filesystem { fstype: c"tmpfs", params, inherit_mode: false, copy_up: false, otherwise: None };
+    let source = Source::Filesystem {
+        fstype: c"tmpfs",
+        params,
+        inherit_mode: false,
+        copy_up: false,
+        label: None,
+        otherwise: None,
+    };
     let attrs = Attrs { set: NOSUID_NODEV_NOEXEC, clear: 0 };
     let target = b.arena.cstr(&one.target);
     push_plain(b, one, source, target, attrs);
@@ -361,6 +385,7 @@ fn legacy_source<'a>(b: &Builder<'a>, r: &Request<'_>, hierarchy: &Hierarchy) ->
         params: b.arena.slice(&params),
         inherit_mode: false,
         copy_up: false,
+        label: None,
         otherwise,
     }
 }

@@ -1,5 +1,7 @@
 //! From the limits to the program: what a container's first process and one that joins have in common.
 
+use std::ffi::CStr;
+
 use corten_init::{ConsoleOp, Op, SeccompOp, Slot};
 
 use super::{Builder, Circumstances, Demand, Origin, process};
@@ -50,11 +52,38 @@ pub(super) fn push_program(
     b.push(Op::Exec(program), Origin::Field("process.args[0]"));
 }
 
-pub(super) fn apparmor(b: &mut Builder<'_>, profile: &str) {
-    let paths = [c"thread-self/attr/apparmor/exec", c"thread-self/attr/exec"];
-    let paths = b.arena.slice(&paths);
-    let value = b.arena.bytes(format!("exec {profile}").as_bytes());
-    b.push(Op::Attribute { paths, value }, Origin::Field("process.apparmorProfile"));
+/// Labels of security modules, which take effect with the program.
+pub(super) fn push_labels(b: &mut Builder<'_>, process: &Process) {
+    if let Some(profile) = process.apparmor_profile.as_deref().filter(|p| !p.is_empty()) {
+        // The second is what kernels before 5.8 have, and AppArmor's only where it is the first of the modules.
+        let paths = [c"thread-self/attr/apparmor/exec", c"thread-self/attr/exec"];
+        let text = format!("exec {profile}");
+        attribute(b, &paths, &text, Origin::Field("process.apparmorProfile"));
+    }
+    if let Some(label) = selinux_label(Some(process)) {
+        attribute(b, &[c"thread-self/attr/exec"], label, SELINUX_LABEL);
+    }
+}
+
+const SELINUX_LABEL: Origin = Origin::Field("process.selinuxLabel");
+
+fn selinux_label(process: Option<&Process>) -> Option<&str> {
+    process?.selinux_label.as_deref().filter(|label| !label.is_empty())
+}
+
+fn attribute(b: &mut Builder<'_>, paths: &[&'static CStr], value: &str, origin: Origin) {
+    b.procfs();
+    let (paths, value) = (b.arena.slice(paths), b.arena.bytes(value.as_bytes()));
+    b.push(Op::Attribute { paths, value }, origin);
+}
+
+/// A session keyring that the program may use: with SELinux, under the program's label and not the runtime's. The
+/// kernel forgets that again when the program begins.
+pub(super) fn push_keyring(b: &mut Builder<'_>, id: &str, process: Option<&Process>) {
+    if let Some(label) = selinux_label(process) {
+        attribute(b, &[c"thread-self/attr/keycreate"], label, SELINUX_LABEL);
+    }
+    b.step(Op::Keyring { name: b.arena.cstr(&format!("_ses.{id}")) }, "session keyring");
 }
 
 pub(super) fn push_console(b: &mut Builder<'_>, process: Option<&Process>, bind_console: bool) {

@@ -2,6 +2,7 @@
 
 use super::at::At;
 use super::{Check, Context, text};
+use crate::config::annotations::{MOUNT_CONTEXT, MOUNT_CONTEXTS};
 use crate::error::Problem;
 
 /// `ociVersion`: a SemVer 2.0.0 version with major 1.
@@ -59,10 +60,16 @@ pub(super) fn root(cx: &Context<'_>) -> Check {
     text::c_string(&root.path, AT.field("path"))
 }
 
-/// `annotations`: keys are not empty. The values are the engines' business.
+/// `annotations`: keys are not empty. Most values are the engines' business.
 pub(super) fn annotations(cx: &Context<'_>) -> Check {
+    const AT: At<'_> = At::top("annotations");
     if cx.config.annotations.contains_key("") {
-        return Err(At::top("annotations").err(Problem::EmptyKey));
+        return Err(AT.err(Problem::EmptyKey));
     }
-    Ok(())
+    match cx.config.annotations.get(MOUNT_CONTEXT) {
+        Some(word) => {
+            text::one_of(word, &MOUNT_CONTEXTS, "context or one of its kin", AT.field(MOUNT_CONTEXT))
+        }
+        None => Ok(()),
+    }
 }

@@ -138,6 +138,7 @@ const CHECKS: &[fn(&Context<'_>) -> Check] = &[
     machine::personality,
     machine::memory_policy,
     machine::intel_rdt,
+    mount_label,
     unsupported::unsupported,
 ];
 
@@ -203,12 +204,15 @@ const PROCESS: At<'_> = At::top("process");
 
 fn check_process(process: &Process, at: At<'_>) -> Check {
     process::process(process, at)?;
-    scheduling::scheduling(process, at)?;
-    unsupported::process(process, at)
+    scheduling::scheduling(process, at)
 }
 
 fn init_process(cx: &Context<'_>) -> Check {
     cx.config.process.as_ref().map_or(Ok(()), |process| check_process(process, PROCESS))
+}
+
+fn mount_label(cx: &Context<'_>) -> Check {
+    text::optional_c_string(cx.linux.mount_label.as_ref(), At::top("linux").field("mountLabel"))
 }
 
 fn cgroup(cx: &Context<'_>) -> Check {

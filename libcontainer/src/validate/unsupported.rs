@@ -5,21 +5,13 @@
 
 use super::at::At;
 use super::{Check, Context};
-use crate::config::Process;
 use crate::error::Problem;
 
 const LINUX: At<'_> = At::top("linux");
 
 /// All of them, in the order of the document.
 pub(super) fn unsupported(cx: &Context<'_>) -> Check {
-    let linux = cx.linux;
-    refuse(has(linux.mount_label.as_ref()), LINUX.field("mountLabel"), "SELinux")?;
     seccomp_notify(cx)
-}
-
-/// Members of a process, also one of `exec`.
-pub(super) fn process(process: &Process, at: At<'_>) -> Check {
-    refuse(has(process.selinux_label.as_ref()), at.field("selinuxLabel"), "SELinux")
 }
 
 /// The agent's socket matters only if a call is sent there; a path that nobody uses is ignored (config-linux.md).
@@ -32,10 +24,6 @@ fn seccomp_notify(cx: &Context<'_>) -> Check {
     let rules = AT.field("syscalls");
     let mut listed = seccomp.syscalls.iter().enumerate();
     listed.try_for_each(|(i, rule)| refuse(rule.action == NOTIFY, rules.index(i).field("action"), WHY))
-}
-
-fn has(text: Option<&String>) -> bool {
-    text.is_some_and(|text| !text.is_empty())
 }
 
 fn refuse(present: bool, at: At<'_>, why: &'static str) -> Check {

@@ -17,6 +17,12 @@ fn document() {
         ("/root/path", json!(""), "root.path", EMPTY),
         ("/root/path", json!("a\0b"), "root.path", NUL),
         ("/annotations", json!({ "": "x" }), "annotations", "has an empty key"),
+        (
+            "/annotations",
+            json!({ "run.oci.mount_context_type": "x" }),
+            "annotations.run.oci.mount_context_type",
+            "unknown value \"x\", expected context or one of its kin",
+        ),
     ]);
     refused(&without(sound(), "/root"), "root", "is required");
 }
@@ -250,8 +256,6 @@ fn hooks() {
 #[test]
 fn not_supported_yet() {
     let unsupported = [
-        ("/process/selinuxLabel", json!("l"), "process.selinuxLabel", "SELinux"),
-        ("/linux/mountLabel", json!("l"), "linux.mountLabel", "SELinux"),
         (
             "/linux/seccomp",
             json!({ "defaultAction": "SCMP_ACT_NOTIFY", "listenerPath": "/agent" }),
