@@ -1,10 +1,10 @@
 //! Judges an OCI runtime: `corten-conformance --runtime PATH`.
 
-use corten_integration_tests::cases;
-use corten_integration_tests::driver::{Outcome, Report, Run, run_case_if_asked};
+use corten_integration_tests::driver::{Report, Run, run_case_if_asked};
+use corten_integration_tests::record::Record;
 use corten_integration_tests::registry::{Case, Level};
 use corten_integration_tests::runtime::Settings;
-use std::collections::BTreeMap;
+use corten_integration_tests::{cases, clauses, junit, page, report};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -21,6 +21,9 @@ Usage: corten-conformance --runtime PATH [options]
   --tap            print the Test Anything Protocol
   --list           print the cases and what they judge, and stop
   --clauses        print a Markdown table, clause by clause, of the cases that judge it, and stop
+  --junit FILE     write the outcome as JUnit XML
+  --record FILE    write the outcome as JSON, for --page
+  --page FILE      print the conformance page (Markdown) made of records, and stop; may be given again
   -j N             that many cases at once (default: 2)
 
 Environment: CORTEN_STRESS=1 for 300 cycles in the stress case (or a number of cycles).
@@ -37,6 +40,9 @@ struct Options {
     list: bool,
     clauses: bool,
     jobs: Option<usize>,
+    junit: Option<PathBuf>,
+    record: Option<PathBuf>,
+    page: Vec<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -58,6 +64,9 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
             "--runtime" => o.runtime = Some(value()?.into()),
             "--probe" => o.probe = Some(value()?.into()),
             "--root-dir" => o.root_dir = Some(value()?.into()),
+            "--junit" => o.junit = Some(value()?.into()),
+            "--record" => o.record = Some(value()?.into()),
+            "--page" => o.page.push(value()?.into()),
             "--filter" => o.filters.push(value()?),
             "-j" => o.jobs = Some(value()?.parse().map_err(|_| "-j needs a number".to_owned())?),
             "--unified" => o.unified = true,
@@ -77,6 +86,11 @@ fn execute(o: Options) -> Result<ExitCode, String> {
         o.filters.is_empty() || o.filters.iter().any(hit)
     };
     let chosen: Vec<Case> = cases::all().into_iter().filter(wanted).collect();
+    if !o.page.is_empty() {
+        let records: Result<Vec<Record>, _> = o.page.iter().map(|path| Record::read(path)).collect();
+        print!("{}", page::markdown(&chosen, records.map_err(|e| e.message)?));
+        return Ok(ExitCode::SUCCESS);
+    }
     if o.list {
         for c in &chosen {
             println!("{:50} {:9} {}", c.name, c.level.word(), c.clauses.join(" "));
@@ -88,6 +102,10 @@ fn execute(o: Options) -> Result<ExitCode, String> {
         print_clauses(&chosen);
         return Ok(ExitCode::SUCCESS);
     }
+    judge(&o, &chosen)
+}
+
+fn judge(o: &Options, chosen: &[Case]) -> Result<ExitCode, String> {
     let runtime = o.runtime.as_ref().ok_or(USAGE)?;
     let probe = o.probe.clone().unwrap_or_else(probe_beside_us);
     let mut settings = Settings::new(runtime, &probe, o.root_dir.clone())?;
@@ -97,19 +115,21 @@ fn execute(o: Options) -> Result<ExitCode, String> {
     if o.tap {
         println!("1..{}", chosen.len());
     }
-    let reports = run_all(&run, &chosen, &o);
-    Ok(summarise(&reports))
+    let reports = run_all(&run, chosen, o);
+    if let Some(path) = &o.junit {
+        let document = junit::document(&run.settings, chosen, &reports);
+        std::fs::write(path, document).map_err(|e| format!("--junit: {}: {e}", path.display()))?;
+    }
+    if let Some(path) = &o.record {
+        Record::of(&run.settings, &reports).write(path).map_err(|e| format!("--record: {}", e.message))?;
+    }
+    Ok(if report::summarise(chosen, &reports) { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
 /// Clauses in alphabetical order, with the level of the strictest case and the cases' names.
 fn print_clauses(cases: &[Case]) {
-    let mut clauses: BTreeMap<&str, Vec<&Case>> = BTreeMap::new();
-    for case in cases {
-        for clause in case.clauses {
-            clauses.entry(clause).or_default().push(case);
-        }
-    }
     println!("| clause | level | cases |\n|---|---|---|");
+    let clauses = clauses::cases_of(cases);
     for (clause, cases) in &clauses {
         let level = cases.iter().map(|c| c.level).min().map_or("", Level::word);
         let names: Vec<String> = cases.iter().map(|c| format!("`{}`", c.name)).collect();
@@ -134,7 +154,7 @@ fn run_all(run: &Run, chosen: &[Case], o: &Options) -> Vec<Report> {
             let mut done = done.lock().expect("no worker panics while it holds the list");
             done.push(report);
             let report = done.last().expect("just pushed");
-            if o.tap { print_tap(done.len(), report) } else { print_row(case, report) }
+            if o.tap { report::print_tap(done.len(), report) } else { report::print_row(case, report) }
         }
     };
     std::thread::scope(|s| {
@@ -143,51 +163,4 @@ fn run_all(run: &Run, chosen: &[Case], o: &Options) -> Vec<Report> {
         }
     });
     done.into_inner().expect("no worker panicked")
-}
-
-fn print_row(case: &Case, r: &Report) {
-    let (word, text) = words(&r.outcome);
-    let clauses = case.clauses.join(" ");
-    println!(
-        "{word:5} {:48} {:>6} ms  {:8} {clauses:18} {text}",
-        r.name,
-        r.elapsed.as_millis(),
-        case.level.word()
-    );
-}
-
-fn print_tap(number: usize, r: &Report) {
-    match &r.outcome {
-        Outcome::Pass => println!("ok {number} - {}", r.name),
-        Outcome::Skip(reason) => println!("ok {number} - {} # SKIP {reason}", r.name),
-        Outcome::Deviates(reason) => {
-            println!("not ok {number} - {} # TODO known deviation: {reason}", r.name)
-        }
-        Outcome::Fail(reason) => println!("not ok {number} - {}\n# {reason}", r.name),
-    }
-}
-
-fn words(outcome: &Outcome) -> (&'static str, &str) {
-    match outcome {
-        Outcome::Pass => ("pass", ""),
-        Outcome::Fail(m) => ("FAIL", m),
-        Outcome::Skip(m) => ("skip", m),
-        Outcome::Deviates(m) => ("known", m),
-    }
-}
-
-fn summarise(reports: &[Report]) -> ExitCode {
-    let count = |word: &str| reports.iter().filter(|r| words(&r.outcome).0 == word).count();
-    for r in reports.iter().filter(|r| matches!(r.outcome, Outcome::Fail(_))) {
-        println!("# FAIL {}: {}", r.name, words(&r.outcome).1);
-    }
-    println!(
-        "# {} cases: {} passed, {} failed, {} skipped, {} known deviations",
-        reports.len(),
-        count("pass"),
-        count("FAIL"),
-        count("skip"),
-        count("known")
-    );
-    if count("FAIL") == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) }
 }

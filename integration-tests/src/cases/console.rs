@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 pub fn cases() -> Vec<Case> {
     vec![
-        Case::new("console/socket", &["PROC-02", "PROC-03", "PROC-04"], socket),
+        Case::new("console/socket", &["PROC-02", "PROC-03", "PROC-04", "DEV-15"], socket),
         Case::new("console/size", &["PROC-06"], size),
         Case::new("console/size-ignored-without-terminal", &["PROC-05"], size_ignored),
         Case::new("console/user-owns-it", &["PROC-17"], user_owns).practice(),

@@ -18,6 +18,7 @@ mod edges;
 mod events;
 mod exec;
 mod faults;
+mod features;
 mod hooks;
 mod hot_mounts;
 mod id_mapped;
@@ -78,6 +79,7 @@ pub fn all() -> Vec<Case> {
         contract::cases(),
         edges::cases(),
         optional::cases(),
+        features::cases(),
         parity::cases(),
         compat::cases(),
         threats::cases(),

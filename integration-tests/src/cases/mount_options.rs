@@ -16,6 +16,7 @@ const TMPFS: &[Row] = &[
     ("MOPT-05", &["nodev", "dev"], &[], &["nodev"]),
     ("MOPT-06", &["nodiratime", "diratime"], &[], &["nodiratime"]),
     ("MOPT-07", &["dirsync"], &["dirsync"], &[]),
+    ("MOPT-09", &["iversion"], &["rw"], &[]),
     ("MOPT-08", &["noexec", "exec"], &[], &["noexec"]),
     ("MOPT-10", &["lazytime"], &["lazytime"], &[]),
     ("MOPT-11", &["loud"], &["rw"], &["loud"]),

@@ -1,6 +1,7 @@
 //! What not every runtime supports, and what this machine cannot give: in effect, or refused with the name of
 //! the thing. Never ignored.
 
+use super::features::strings;
 use super::process::in_effect_or_refused;
 use crate::failure::Verdict;
 use crate::registry::{Case, Need};
@@ -56,6 +57,28 @@ const REFUSED: &[Row] = &[
         r#"{"domain":"LINUX16"}"#,
         &["personality", "LINUX16"],
     ),
+    (
+        "personality-flag",
+        &["PER-02"],
+        "/linux/personality",
+        r#"{"domain":"LINUX","flags":["ADDR_NO_RANDOMIZE"]}"#,
+        &["personality", "ADDR_NO_RANDOMIZE"],
+    ),
+    (
+        "intel-rdt-bandwidth-schema",
+        &["RDT-07"],
+        "/linux/intelRdt",
+        r#"{"memBwSchema":"L3:0=f"}"#,
+        &["memBwSchema", "intelrdt", "resctrl"],
+    ),
+    (
+        "intel-rdt-schemata-newline",
+        &["RDT-08"],
+        "/linux/intelRdt",
+        r#"{"schemata":["MB:0=20\nL3:0=f"]}"#,
+        &["schemata", "intelrdt", "resctrl"],
+    ),
+    ("cgroups-path-with-nul", &["CG-06"], "/linux/cgroupsPath", r#""/a\u0000b""#, &["cgroupsPath", "cgroup"]),
     (
         "memory-policy-unknown",
         &["MPOL-01"],
@@ -231,6 +254,12 @@ fn here_impossible() -> Vec<Case> {
             )
         })
         .needs(&[Need::V1("pids")]),
+        Case::new("refused/without-counterpart-unified", &["UNI-05"], |ctx| {
+            let mut b = ctx.bundle()?;
+            b.set("/linux/resources/network", json!({"classID": 1_048_577}));
+            ctx.refuses(&b, &["network", "net_cls"]).map(drop)
+        })
+        .needs(&[Need::Unified]),
         Case::new("refused/mount-label-without-selinux", &["LBL-01"], |ctx| {
             if Path::new("/sys/fs/selinux/enforce").exists() {
                 return Err(crate::Failure::skip("this machine has SELinux"));
@@ -287,6 +316,9 @@ fn in_effect() -> Vec<Case> {
         }),
         Case::new("optional/memory-policy", &["MPOL-01", "MPOL-02"], memory_policy)
             .needs(&[Need::File("/proc/self/numa_maps")]),
+        Case::new("optional/memory-policy-flag", &["MPOL-03"], memory_policy_flag)
+            .needs(&[Need::File("/proc/self/numa_maps")]),
+        Case::new("optional/scheduler-deadline", &["SCH-05"], deadline),
         Case::new("optional/exec-affinity", &["AFF-01", "AFF-03"], exec_affinity),
         Case::new("optional/time-namespace", &["NS-01"], |ctx| {
             let mut b = ctx.bundle()?;
@@ -332,6 +364,39 @@ fn memory_policy(ctx: &Ctx) -> Verdict {
         ensure!(f.str("/text").contains("interleave"), "numa_maps: {}", crate::process::tail(f.str("/text")));
         Ok(())
     })
+}
+
+fn memory_policy_flag(ctx: &Ctx) -> Verdict {
+    let mut b = ctx.bundle()?;
+    b.set(
+        "/linux/memoryPolicy",
+        json!({"mode": "MPOL_INTERLEAVE", "nodes": "0", "flags": ["MPOL_F_STATIC_NODES"]}),
+    );
+    b.steps(&[&["read", "/proc/self/numa_maps"]]);
+    in_effect_or_refused(ctx, &b, "memoryPolicy", |f| {
+        ensure!(
+            f.str("/text").contains("interleave=static:0"),
+            "numa_maps: {}",
+            crate::process::tail(f.str("/text"))
+        );
+        Ok(())
+    })
+}
+
+/// A hundredth of one processor; the kernel may have given away more than it has of that already.
+fn deadline(ctx: &Ctx) -> Verdict {
+    let mut b = ctx.bundle()?;
+    let scheduler = json!({"policy": "SCHED_DEADLINE", "runtime": 1_000_000, "deadline": 100_000_000,
+                           "period": 100_000_000});
+    b.set("/process/scheduler", scheduler).steps(&[&["facts"]]);
+    let out = ctx.run(&b)?;
+    let words = out.stderr.to_lowercase();
+    if words.contains("busy") || words.contains("not permitted") {
+        return Err(crate::Failure::skip(format!("the kernel refuses: {}", out.stderr.trim())));
+    }
+    let out = out.ok()?;
+    ensure_eq!(*Facts::lines(&out.stdout)?[0].get("/process/policy"), json!(libc::SCHED_DEADLINE), "policy");
+    Ok(())
 }
 
 fn exec_affinity(ctx: &Ctx) -> Verdict {
@@ -407,11 +472,6 @@ fn warning(ctx: &Ctx) -> Verdict {
     let mut b = ctx.bundle()?;
     b.caps(&["CAP_KILL", "CAP_OF_THE_FUTURE"]).steps(&[&["exit", "6"]]);
     ctx.run(&b)?.exits(6).map(drop)
-}
-
-fn strings(document: &Value, pointer: &str) -> Vec<String> {
-    let list = document.pointer(pointer).and_then(Value::as_array);
-    list.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
 fn features(ctx: &Ctx) -> Result<Value, crate::Failure> {

@@ -37,6 +37,17 @@ pub fn cases() -> Vec<Case> {
         Case::new("log/json", &["OPS-06"], log_json).practice(),
         Case::new("log/text-also-on-stderr", &["OPS-06"], log_and_stderr).practice(),
         Case::new("log/success-writes-no-error", &["OPS-06"], log_success).practice(),
+        Case::new("cli/without-id", &["OPS-08", "OPS-11", "OPS-15"], |ctx| {
+            for verb in ["start", "kill", "delete"] {
+                let out = ctx.rt([verb]).run()?;
+                ensure!(
+                    out.code() != 0 && !out.stderr.trim().is_empty(),
+                    "{verb} without an id: {}",
+                    out.code()
+                );
+            }
+            Ok(())
+        }),
         Case::new("cli/repeated-globals", &["OPS-01"], repeated_globals).practice(),
         Case::new("cli/unknown-verb", &["OPS-01"], |ctx| {
             let out = ctx.rt(["nosuchverb"]).run()?;

@@ -293,8 +293,15 @@ fn remount(b: &mut Builder<'_>, one: &One<'_>) {
 
 /// `type: cgroup`: the whole of what `/sys/fs/cgroup` is expected to be, on either version.
 fn cgroup(b: &mut Builder<'_>, r: &Request<'_>, one: &One<'_>) {
+    let has = |kind| r.valid.namespaces.has(kind);
     match &r.host.layout {
         Layout::Legacy { hierarchies, .. } => legacy_cgroups(b, r, one, hierarchies),
+        // In the initial cgroup namespace, a new mount of the hierarchy would set the options of all its mounts, and
+        // take `nsdelegate` and `memory_recursiveprot` away from the host. What is to be seen is the same.
+        Layout::Unified { mount } if !has(NamespaceKind::Cgroup) && !r.opens_sources_for_child() => {
+            let from = BindFrom::Path(b.path(mount));
+            push(b, one, Source::Bind { from, recursive: false }, one.guard());
+        }
         Layout::None | Layout::Unified { .. } => {
             let own = r.cgroup_dirs.iter().find(|(controllers, _)| controllers.is_empty());
             let otherwise = own.map(|(_, path)| b.path(path));
