@@ -64,20 +64,6 @@ const REFUSED: &[Row] = &[
         r#"{"domain":"LINUX","flags":["ADDR_NO_RANDOMIZE"]}"#,
         &["personality", "ADDR_NO_RANDOMIZE"],
     ),
-    (
-        "intel-rdt-bandwidth-schema",
-        &["RDT-07"],
-        "/linux/intelRdt",
-        r#"{"memBwSchema":"L3:0=f"}"#,
-        &["memBwSchema", "intelrdt", "resctrl"],
-    ),
-    (
-        "intel-rdt-schemata-newline",
-        &["RDT-08"],
-        "/linux/intelRdt",
-        r#"{"schemata":["MB:0=20\nL3:0=f"]}"#,
-        &["schemata", "intelrdt", "resctrl"],
-    ),
     ("cgroups-path-with-nul", &["CG-06"], "/linux/cgroupsPath", r#""/a\u0000b""#, &["cgroupsPath", "cgroup"]),
     (
         "memory-policy-unknown",
