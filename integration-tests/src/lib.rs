@@ -13,6 +13,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod agent;
 pub mod bundle;
 pub mod cases;
 pub mod cgroup;

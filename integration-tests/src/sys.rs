@@ -209,3 +209,77 @@ pub fn set_groups(groups: &[u32]) -> io::Result<()> {
     // SAFETY: the kernel reads as many numbers as there are.
     check(unsafe { libc::setgroups(groups.len(), groups.as_ptr()) } as i64).map(drop)
 }
+
+/// A system call that waits for an agent's answer (`struct seccomp_notif`, seccomp_unotify(2)).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Notification {
+    /// What an answer refers to.
+    pub id: u64,
+    /// The caller, in this process's pid namespace.
+    pub pid: u32,
+    flags: u32,
+    /// Number of the system call.
+    pub nr: i32,
+    /// `AUDIT_ARCH_…`
+    pub arch: u32,
+    instruction_pointer: u64,
+    /// Arguments.
+    pub args: [u64; 6],
+}
+
+/// What an agent answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The call fails with this errno.
+    Errno(i32),
+    /// The kernel carries the call out.
+    Continue,
+}
+
+/// The next notification of a listener. `None` if the caller has gone meanwhile.
+pub fn receive_notification(listener: &OwnedFd) -> io::Result<Option<Notification>> {
+    const SECCOMP_IOCTL_NOTIF_RECV: libc::Ioctl = 0xc050_2100_u32 as libc::Ioctl;
+    let mut notification = Notification::default();
+    // SAFETY: the kernel fills the structure, which has to be zero before and has the size that the ioctl's number says.
+    let done = unsafe { libc::ioctl(listener.as_raw_fd(), SECCOMP_IOCTL_NOTIF_RECV, &mut notification) };
+    match check(done.into()) {
+        Ok(_) => Ok(Some(notification)),
+        Err(e) if [Some(libc::ENOENT), Some(libc::EINTR)].contains(&e.raw_os_error()) => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// Answers a notification; a caller that has gone is no error.
+pub fn answer_notification(listener: &OwnedFd, id: u64, answer: Answer) -> io::Result<()> {
+    #[repr(C)]
+    struct Response {
+        id: u64,
+        value: i64,
+        error: i32,
+        flags: u32,
+    }
+    const SECCOMP_IOCTL_NOTIF_SEND: libc::Ioctl = 0xc018_2101_u32 as libc::Ioctl;
+    let (error, flags) = match answer {
+        Answer::Errno(errno) => (-errno, 0),
+        Answer::Continue => (0, 1),
+    };
+    let response = Response { id, value: 0, error, flags };
+    // SAFETY: the kernel reads the structure, which has the size that the ioctl's number says.
+    match check(unsafe { libc::ioctl(listener.as_raw_fd(), SECCOMP_IOCTL_NOTIF_SEND, &response) }.into()) {
+        Err(e) if e.raw_os_error() != Some(libc::ENOENT) => Err(e),
+        _ => Ok(()),
+    }
+}
+
+/// What poll(2) says of a descriptor within this time: `POLLIN`, `POLLHUP` …
+pub fn poll_events(fd: &impl AsRawFd, timeout: Duration) -> io::Result<i16> {
+    let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    let millis = timeout.as_millis().min(i32::MAX as u128) as i32;
+    // SAFETY: one valid pollfd.
+    match check(unsafe { libc::poll(&mut poll, 1, millis) } as i64) {
+        Ok(_) => Ok(poll.revents),
+        Err(e) if e.kind() == io::ErrorKind::Interrupted => Ok(0),
+        Err(e) => Err(e),
+    }
+}

@@ -171,6 +171,7 @@ fn seccomp() -> SeccompFeatures {
         "SCMP_ACT_KILL_PROCESS",
         "SCMP_ACT_KILL_THREAD",
         "SCMP_ACT_LOG",
+        "SCMP_ACT_NOTIFY",
         "SCMP_ACT_TRACE",
         "SCMP_ACT_TRAP",
     ];
@@ -189,8 +190,12 @@ fn seccomp() -> SeccompFeatures {
         "SECCOMP_FILTER_FLAG_TSYNC",
         "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",
     ];
-    // The other two have no effect: the filter is loaded by a process of one thread, and nothing waits for an agent.
-    let supported_flags = ["SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW"];
+    // TSYNC has no effect: the filter is loaded by a process of one thread.
+    let supported_flags = [
+        "SECCOMP_FILTER_FLAG_LOG",
+        "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
+        "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",
+    ];
     let mut archs: Vec<&str> = Arch::all().map(Arch::name).collect();
     archs.sort_unstable();
     SeccompFeatures {
@@ -301,10 +306,9 @@ mod tests {
                 .unwrap_or_else(|e| panic!("{value}: {e}"));
         };
         for action in seccomp.actions {
-            compiles(json!({ "defaultAction": action }));
-            compiles(
-                json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{ "names": ["read"], "action": action }] }),
-            );
+            compiles(json!({ "defaultAction": action, "listenerPath": "/agent" }));
+            compiles(json!({ "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/agent",
+                "syscalls": [{ "names": ["read"], "action": action }] }));
         }
         for op in seccomp.operators {
             let rule = json!({ "names": ["read"], "action": "SCMP_ACT_ERRNO", "args": [{ "index": 0, "value": 1, "op": op }] });

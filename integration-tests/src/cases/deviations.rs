@@ -33,6 +33,15 @@ const KNOWN: &[(&str, &str, &str, &str)] = &[
     ("seccomp/names-empty", "runc", "1.1", "takes an empty list of names for a rule about nothing"),
     ("seccomp/errno-on-allow", "runc", "1.1", "ignores an errno on an action that has none"),
     ("seccomp/flag-log", "runc", "1.1", "older than seccomp flags"),
+    ("seccomp/notify-flags", "runc", "1.1", "older than seccomp flags"),
+    (
+        "seccomp/notify-connection-ends",
+        "runc",
+        "1.1",
+        "keeps the connection to the agent as long as it lives",
+    ),
+    ("seccomp/notify-default-action", "runc", "1.1", "refuses it whatever the rules are"),
+    ("seccomp/notify-long-path", "runc", "1.1", "has no way around the length of sun_path"),
     (
         "stress/interrupted-cycles",
         "runc",

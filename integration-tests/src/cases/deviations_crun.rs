@@ -258,6 +258,14 @@ pub const GROUPS: &[(&[&str], &str)] = &[
     (&["exec/additional-gids"], "exec has no option for groups"),
     (&["seccomp/numbers-above-profile-are-enosys"], "has no ENOSYS for calls newer than the profile"),
     (&["seccomp/listener-unused-is-ignored"], "connects to the listener although no rule notifies"),
+    (&["seccomp/notify-answers", "seccomp/notify-exec"], "tells agents ociVersion 0.2.0, and of exec no pid"),
+    (&["seccomp/notify-connection-ends"], "keeps the connection to the agent"),
+    (&["seccomp/notify-comes-with-create"], "tells the agent at start"),
+    (
+        &["seccomp/notify-what-sends-the-listener", "seccomp/notify-default-action"],
+        "waits for itself when the filter stops what sends the listener",
+    ),
+    (&["seccomp/notify-flags"], "passes TSYNC on, which does not go with a listener"),
     (&["contract/help-of-every-verb"], "has no verb `help`"),
     (
         &[

@@ -38,6 +38,7 @@ mod resources;
 mod rootless;
 mod scheduling;
 mod seccomp;
+mod seccomp_notify;
 mod state;
 mod stress;
 mod terminal;
@@ -66,6 +67,7 @@ pub fn all() -> Vec<Case> {
         exec::cases(),
         scheduling::cases(),
         seccomp::cases(),
+        seccomp_notify::cases(),
         cgroups::cases(),
         resources::cases(),
         intel_rdt::cases(),

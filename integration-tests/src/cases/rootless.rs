@@ -35,6 +35,10 @@ pub fn cases() -> Vec<Case> {
         case("failure-leaves-nothing", &["LIF-13"], failure),
         case("hooks", &["HK-01"], hooks),
         case("seccomp", &["SEC-20"], seccomp),
+        case("seccomp-notify-sendmsg", &["SECN-11"], seccomp_notify_sendmsg)
+            .practice()
+            .needs(&[Need::UnprivilegedUserNs, Need::X86_64]),
+        case("seccomp-notify", &["SECN-01"], seccomp_notify).needs(&[Need::UnprivilegedUserNs, Need::X86_64]),
     ]
 }
 
@@ -287,6 +291,23 @@ fn hooks(ctx: &Ctx) -> Verdict {
     let text = fs::read_to_string(&log)?;
     ensure_eq!(text.lines().count(), 4, "hooks that ran");
     Ok(())
+}
+
+fn seccomp_notify(ctx: &Ctx) -> Verdict {
+    let (agent, b) = super::seccomp_notify::rootless(ctx, &["getpgrp"])?;
+    ensure_eq!(User::new(ctx)?.facts(&b)?[0].result(), "ENOSPC", "getpgrp");
+    agent.messages(ctx, 1).map(drop)
+}
+
+/// The process cannot send its listener, and an ordinary user's runtime may not look into the process to take it.
+fn seccomp_notify_sendmsg(ctx: &Ctx) -> Verdict {
+    let (agent, b) = super::seccomp_notify::rootless(ctx, &["getpgrp", "sendmsg"])?;
+    let user = User::new(ctx)?;
+    let out = user.on_bundle(&["run"], &b, &ctx.id())?.run()?;
+    ensure!(out.code() != 0, "run succeeded");
+    ensure!(out.stderr.contains("linux.seccomp") && out.stderr.contains("sendmsg"), "stderr: {}", out.stderr);
+    user.clean()?;
+    agent.messages(ctx, 0).map(drop)
 }
 
 fn seccomp(ctx: &Ctx) -> Verdict {

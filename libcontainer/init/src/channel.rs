@@ -1,10 +1,12 @@
 //! The child's end of the socket, and how failures travel.
 
-use rustix::fd::{AsFd, BorrowedFd};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
 use crate::frame::{FRAME_SIZE, Frame, Phase, Step, Verb};
+use crate::plan::HandOver;
+use crate::sys;
 
 /// What failed, as numbers.
 #[derive(Debug, Clone, Copy)]
@@ -43,6 +45,19 @@ impl Channel<'_> {
         // allows execve forbids it. If nobody reads any more, SIGPIPE is as good an end as another.
         let bytes = frame.to_bytes();
         retry(|| rustix::io::write(self.socket, &bytes)).at(Step::Send).map(|_| ())
+    }
+
+    /// Says that all is made, and hands the listener of the filter over that is in force already.
+    pub fn hand_over(&self, listener: BorrowedFd<'_>, how: HandOver) -> Result {
+        let frame =
+            Frame { value: u64::from(listener.as_raw_fd().unsigned_abs()), ..Frame::new(Verb::Ready) };
+        match how {
+            HandOver::Taken => self.tell(frame),
+            HandOver::Sent => {
+                let bytes = frame.to_bytes();
+                retry(|| sys::send_descriptor(self.socket, &bytes, listener)).at(Step::Send).map(|_| ())
+            }
+        }
     }
 
     /// Waits for `Go`. An EOF is the death of the runtime.

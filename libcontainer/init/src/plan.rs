@@ -410,6 +410,17 @@ pub struct SeccompOp<'a> {
     pub flags: u32,
     /// Whose capabilities remain, when `CAP_SYS_ADMIN` was kept for loading the filter.
     pub relinquish: Option<&'a Identity<'a>>,
+    /// Somebody is notified (`SECCOMP_FILTER_FLAG_NEW_LISTENER`). Such a filter comes before [`Op::Ready`].
+    pub listener: Option<HandOver>,
+}
+
+/// How the parent gets the listener of a filter. The filter is in force by then, and nobody answers it yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HandOver {
+    /// It comes with [`crate::Verb::Ready`], by sendmsg(2).
+    Sent,
+    /// [`crate::Verb::Ready`], by write(2), has its number, and the parent takes it (pidfd_getfd(2), Linux 5.6).
+    Taken,
 }
 
 /// The user's program.

@@ -18,9 +18,11 @@ use crate::mounts::{self, Slots, attach, attach_mount, change_attrs, copy_tree};
 use crate::nodes::make_nodes;
 use crate::own_binary::{self, OwnBinary};
 use crate::paths::{Create, PathBuffer, resolve_or_create};
-use crate::plan::{Attrs, EnterRoot, Identity, Join, Node, Op, Plan, Program, SeccompOp, Slot, Usher};
+use crate::plan::{
+    Attrs, EnterRoot, HandOver, Identity, Join, Node, Op, Plan, Program, SeccompOp, Slot, Usher,
+};
 use crate::program;
-use crate::sys::{self, Cloned};
+use crate::sys::{self, CapSets, Cloned};
 
 const CLONE_NEWUSER: u32 = 0x1000_0000;
 /// Stands for what happens before the operations of the plan: descriptors, cgroups, the usher's namespaces.
@@ -117,8 +119,16 @@ fn child(launch: &Launch<'_>) -> ! {
         }
     }
     sys::set_name(c"corten:[init]");
-    let mut init =
-        Init { launch, channel, connection: None, root: None, procfs: None, program: None, home: None };
+    let mut init = Init {
+        launch,
+        channel,
+        connection: None,
+        root: None,
+        procfs: None,
+        program: None,
+        home: None,
+        listener: None,
+    };
     for (i, op) in launch.plan.ops.iter().enumerate() {
         if let Err(failure) = init.perform(op) {
             let connection = init.connection.take();
@@ -213,6 +223,16 @@ struct Init<'a> {
     program: Option<&'a CStr>,
     /// `HOME=…`
     home: Option<PathBuffer>,
+    /// Of a filter that is in force before the parent has been told.
+    listener: Option<Listener>,
+}
+
+/// What follows from a filter that notifies an agent.
+struct Listener {
+    fd: OwnedFd,
+    how: HandOver,
+    /// What is left of capabilities that were kept for loading the filter.
+    last: Option<CapSets>,
 }
 
 impl<'a> Init<'a> {
@@ -255,7 +275,7 @@ impl<'a> Init<'a> {
             Op::Identity(identity) => self.assume(identity),
             Op::FindProgram => self.find_program(),
             Op::Ready { gate } => self.wait_for_start(*gate),
-            Op::Seccomp(op) => load_filter(op),
+            Op::Seccomp(op) => self.load_filter(op),
             Op::Unmount { target } => mounts::detach_mount(self.root(), target),
             Op::End => sys::exit(0),
             Op::Exec(program) => self.become_program(program),
@@ -369,11 +389,14 @@ impl<'a> Init<'a> {
 
     /// Reports that all is made. The first `Go` says that the state is on disk; with a gate, `start` says the second.
     fn wait_for_start(&mut self, gate: Option<Slot>) -> Result {
-        self.root = None;
-        self.procfs = None;
-        self.mark_close_on_exec()?;
-        self.channel.tell(Frame::new(Verb::Ready))?;
-        self.channel.await_go()?;
+        match self.listener.take() {
+            Some(listener) => self.wait_for_agent(listener)?,
+            None => {
+                self.prepare_descriptors()?;
+                self.channel.tell(Frame::new(Verb::Ready))?;
+                self.channel.await_go()?;
+            }
+        }
         let Some(gate) = gate else { return Ok(()) };
         let gate = self.launch.slot(gate);
         loop {
@@ -387,8 +410,38 @@ impl<'a> Init<'a> {
         }
     }
 
-    /// All descriptors of this runtime have the flag; this is for those that it does not know of.
-    fn mark_close_on_exec(&self) -> Result {
+    /// The same under a filter that notifies an agent. The first `Go` says that the agent is there, too: only what comes
+    /// before it must not need an answer.
+    fn wait_for_agent(&self, listener: Listener) -> Result {
+        self.channel.hand_over(listener.fd.as_fd(), listener.how)?;
+        self.channel.await_go()?;
+        // With a copy in here, a call would wait for ever for an agent that has died.
+        drop(listener.fd);
+        listener.last.map_or(Ok(()), |last| sys::capset(last).at(Step::Capset))
+    }
+
+    /// Loads the filter. If nobody is notified, all that this process still does after it is one `capset`, where
+    /// privileges were kept for the purpose, and `execve`.
+    fn load_filter(&mut self, op: &SeccompOp<'_>) -> Result {
+        let last = op.relinquish.map(identity::last_sets).transpose()?;
+        if last.is_some() {
+            identity::raise_admin()?;
+        }
+        if op.listener.is_some() {
+            self.prepare_descriptors()?;
+        }
+        let listener = sys::load_filter(op.program, op.flags).at(Step::Seccomp)?;
+        if let Some((fd, how)) = listener.zip(op.listener) {
+            self.listener = Some(Listener { fd, how, last });
+            return Ok(());
+        }
+        last.map_or(Ok(()), |last| sys::capset(last).at(Step::Capset))
+    }
+
+    /// All descriptors of this runtime are closed on exec; this is for those that it does not know of.
+    fn prepare_descriptors(&mut self) -> Result {
+        self.root = None;
+        self.procfs = None;
         const CLOSE_RANGE_CLOEXEC: u32 = 4;
         let preserved = self.user_program().map_or(0, |program| program.preserve_fds);
         sys::close_range(preserved.saturating_add(3), u32::MAX, CLOSE_RANGE_CLOEXEC).at(Step::CloseRange)
@@ -427,16 +480,4 @@ fn open_directory(path: &CStr) -> Result<OwnedFd> {
 
 fn propagate(flags: u32) -> Result {
     mount_change(c"/", MountPropagationFlags::from_bits_retain(flags)).at(Step::Propagation)
-}
-
-/// Loads the filter. All that this process still does after it is one `capset`, where privileges were kept for the
-/// purpose, and `execve`.
-fn load_filter(op: &SeccompOp<'_>) -> Result {
-    let Some(identity) = op.relinquish else {
-        return sys::load_filter(op.program, op.flags).at(Step::Seccomp).map(|_| ());
-    };
-    let last = identity::last_sets(identity)?;
-    identity::raise_admin()?;
-    sys::load_filter(op.program, op.flags).at(Step::Seccomp)?;
-    sys::capset(last).at(Step::Capset)
 }

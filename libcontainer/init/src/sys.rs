@@ -290,18 +290,23 @@ pub fn mount_setattr(mount: BorrowedFd<'_>, recursive: bool, attr: &MountAttr) -
     done.map(|_| ()).map_err(errno)
 }
 
-/// seccomp(2) `SECCOMP_SET_MODE_FILTER`; returns the listener with `SECCOMP_FILTER_FLAG_NEW_LISTENER`, else 0.
-pub fn load_filter(program: &[SockFilter], flags: u32) -> Result<usize> {
+/// seccomp(2) `SECCOMP_SET_MODE_FILTER`; returns the listener with `SECCOMP_FILTER_FLAG_NEW_LISTENER` (Linux 5.0). It is
+/// closed on exec.
+pub fn load_filter(program: &[SockFilter], flags: u32) -> Result<Option<OwnedFd>> {
     #[repr(C)]
     struct SockFprog {
         len: u16,
         filter: *const SockFilter,
     }
     const SECCOMP_SET_MODE_FILTER: u32 = 1;
+    const NEW_LISTENER: u32 = 1 << 3;
     let len = u16::try_from(program.len()).map_err(|_| Errno::INVAL)?;
     let fprog = SockFprog { len, filter: program.as_ptr() };
     // SAFETY: the kernel copies the program during the call.
-    unsafe { syscall!(Sysno::seccomp, SECCOMP_SET_MODE_FILTER, flags, &raw const fprog) }.map_err(errno)
+    let returned = unsafe { syscall!(Sysno::seccomp, SECCOMP_SET_MODE_FILTER, flags, &raw const fprog) };
+    let listener = RawFd::try_from(returned.map_err(errno)?).map_err(|_| Errno::BADF)?;
+    // SAFETY: the kernel has just made this descriptor, for this call.
+    Ok((flags & NEW_LISTENER != 0).then(|| unsafe { OwnedFd::from_raw_fd(listener) }))
 }
 
 /// exit_group(2).
@@ -431,7 +436,9 @@ pub fn dup_onto(fd: BorrowedFd<'_>, number: RawFd) -> Result<()> {
 }
 
 /// Sends `message` and one descriptor (`SCM_RIGHTS`) over a connected socket, in one sendmsg(2).
-pub fn send_descriptor(socket: BorrowedFd<'_>, message: &[u8], fd: BorrowedFd<'_>) -> Result<()> {
+///
+/// Returns how much of the message went out: on a stream socket that may be less than all of it.
+pub fn send_descriptor(socket: BorrowedFd<'_>, message: &[u8], fd: BorrowedFd<'_>) -> Result<usize> {
     #[repr(C)]
     struct Control {
         len: usize,
@@ -465,8 +472,7 @@ pub fn send_descriptor(socket: BorrowedFd<'_>, message: &[u8], fd: BorrowedFd<'_
     let header =
         Msghdr { name: 0, namelen: 0, iov: &raw const iov, iovlen: 1, control, controllen, flags: 0 };
     // SAFETY: header, vector, control block and message outlive the call and have the kernel's layout (64 bit).
-    let done = unsafe { syscall!(Sysno::sendmsg, socket.as_raw_fd(), &raw const header, MSG_NOSIGNAL) };
-    done.map(|_| ()).map_err(errno)
+    unsafe { syscall!(Sysno::sendmsg, socket.as_raw_fd(), &raw const header, MSG_NOSIGNAL) }.map_err(errno)
 }
 
 /// `struct sched_attr` of sched_setattr(2), with utilization clamps (Linux 5.3).

@@ -25,5 +25,5 @@ pub(crate) use notify::Notify;
 pub(crate) use prepare::{Sources, open_namespace, prepare};
 pub(crate) use session::{Event, Session};
 pub(crate) use signals::{ForegroundSignals, wait_foreground};
-pub(crate) use sockets::{connect_path, send_pidfd};
+pub(crate) use sockets::{connect_path, send_once, send_pidfd};
 pub(crate) use terminal::{ConsoleSocket, Terminal, window_size};

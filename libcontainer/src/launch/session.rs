@@ -2,15 +2,16 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
-use corten_init::{Frame, Launch, Phase, Plan, Slot, Verb};
+use corten_init::{Frame, HandOver, Launch, Op, Phase, Plan, Slot, Verb};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, send, socketpair};
+use rustix::process::{ForeignRawFd, Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 
 use super::error::{Death, InitFailure, LaunchError};
 use super::own_binary::ProtectedBinary;
 use super::prepare::Prepared;
+use super::sockets::receive_descriptor;
 use super::sys::{reap, signal};
 use crate::cgroup::Cgroup;
 use crate::error::{Result, SyscallError};
@@ -42,6 +43,10 @@ pub(crate) struct Session {
     started: bool,
     /// What the container's process said before its usher had announced it.
     early: Option<Frame>,
+    /// How the listener of a filter that notifies comes.
+    hand_over: Option<HandOver>,
+    /// That listener.
+    listener: Option<OwnedFd>,
 }
 
 impl Session {
@@ -63,8 +68,12 @@ impl Session {
         let origins = compiled.origins;
         let joins = compiled.demands.contains(&Demand::Container);
         let who = if joins { "joining process" } else { INIT };
-        let mut session =
-            Session { socket: ours, pid, pidfd, origins, program, who, started: false, early: None };
+        let hand_over = compiled.plan.ops.iter().find_map(|op| match op {
+            Op::Seccomp(filter) => filter.listener,
+            _ => None,
+        });
+        let session = Session::resume(ours, pid, pidfd, program);
+        let mut session = Session { origins, who, started: false, hand_over, ..session };
         if ushered {
             session.follow_usher()?;
         }
@@ -74,7 +83,18 @@ impl Session {
     /// Takes part in the conversation of a container that was created earlier.
     pub fn resume(socket: OwnedFd, pid: i32, pidfd: OwnedFd, program: String) -> Session {
         // A process that is past the gate has two things left that can fail, and both name themselves.
-        Session { socket, pid, pidfd, origins: Vec::new(), program, who: INIT, started: true, early: None }
+        Session {
+            socket,
+            pid,
+            pidfd,
+            origins: Vec::new(),
+            program,
+            who: INIT,
+            started: true,
+            early: None,
+            hand_over: None,
+            listener: None,
+        }
     }
 
     /// The usher announces the container's process, and ends.
@@ -116,11 +136,30 @@ impl Session {
                 Some(phase) => Ok(Event::Reached(phase)),
                 None => Err(LaunchError::Protocol { verb: "reached" }.into()),
             },
-            Some(Frame { verb: Verb::Ready, .. }) => Ok(Event::Ready),
+            Some(Frame { verb: Verb::Ready, value, .. }) => self.get_listener(value).map(|()| Event::Ready),
             Some(frame) => Err(self.failed(&frame)),
             None if self.started => Ok(Event::Running),
             None => Err(self.died("while it was set up")),
         }
+    }
+
+    /// Gets the listener of a filter that notifies, as the plan has it.
+    fn get_listener(&mut self, number: u64) -> Result<()> {
+        if self.hand_over == Some(HandOver::Taken) {
+            let number: ForeignRawFd = i32::try_from(number).unwrap_or(-1);
+            let taken = pidfd_getfd(&self.pidfd, number, PidfdGetfdFlags::empty());
+            let call = "linux.seccomp: take the listener, as the filter stops sendmsg: pidfd_getfd";
+            self.listener = Some(taken.map_err(SyscallError::calling(call))?);
+        }
+        match (self.hand_over, &self.listener) {
+            (Some(_), None) => Err(LaunchError::Protocol { verb: "no seccomp listener" }.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// The listener of a filter that notifies, once the child is ready.
+    pub fn take_listener(&mut self) -> Option<OwnedFd> {
+        self.listener.take()
     }
 
     /// Lets the child go on.
@@ -187,7 +226,7 @@ impl Session {
     }
 
     /// One frame; none when the child has closed the socket or died.
-    fn receive(&self) -> Result<Option<Frame>> {
+    fn receive(&mut self) -> Result<Option<Frame>> {
         loop {
             let mut fds = [PollFd::new(&self.socket, PollFlags::IN), PollFd::new(&self.pidfd, PollFlags::IN)];
             match poll(&mut fds, None) {
@@ -196,10 +235,13 @@ impl Session {
                 Err(e) => return Err(SyscallError::calling("poll")(e).into()),
             }
             let mut bytes = [0u8; 64];
-            return match recv(&self.socket, &mut bytes[..], RecvFlags::DONTWAIT) {
+            return match receive_descriptor(self.socket.as_fd(), &mut bytes, RecvFlags::DONTWAIT) {
                 Ok((0, _)) | Err(Errno::CONNRESET) => Ok(None),
-                Ok((n, _)) => match Frame::from_bytes(&bytes[..n]) {
-                    Some(frame) => Ok(Some(frame)),
+                Ok((n, descriptor)) => match Frame::from_bytes(&bytes[..n]) {
+                    Some(frame) => {
+                        self.listener = descriptor.or(self.listener.take());
+                        Ok(Some(frame))
+                    }
                     None => Err(LaunchError::Protocol { verb: "not a frame" }.into()),
                 },
                 // Dead, and it had said nothing more. (A child of its own may still hold the socket.)

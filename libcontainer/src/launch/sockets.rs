@@ -1,12 +1,15 @@
 //! Unix sockets by path, also where the path is longer than `sun_path` holds (107 bytes): the directory is opened, and
 //! the kernel is given a path through `/proc/self/fd`.
 
-use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::io::{self, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::Errno;
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, recvmsg, send};
 
 use crate::error::{PathError, Result};
 
@@ -34,9 +37,54 @@ pub(crate) fn connect_path(path: &Path, doing: &'static str) -> Result<OwnedFd> 
     Ok(connect().map_err(PathError::doing(doing, path))?)
 }
 
+/// Sends a message and a descriptor over a stream socket, and ends the connection. `connecting` and `sending` name what
+/// has the path, for the error.
+pub(crate) fn send_once(
+    path: &Path,
+    message: &[u8],
+    fd: BorrowedFd<'_>,
+    (connecting, sending): (&'static str, &'static str),
+) -> Result<()> {
+    let socket = connect_path(path, connecting)?;
+    let deliver = || -> io::Result<()> {
+        let sent = loop {
+            match corten_init::sys::send_descriptor(socket.as_fd(), message, fd) {
+                Err(Errno::INTR) => {}
+                sent => break sent?,
+            }
+        };
+        // The descriptor went with the first part.
+        let mut rest = &message[sent..];
+        while !rest.is_empty() {
+            match send(&socket, rest, SendFlags::NOSIGNAL) {
+                Ok(n) => rest = &rest[n..],
+                Err(Errno::INTR) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Ok(())
+    };
+    Ok(deliver().map_err(PathError::doing(sending, path))?)
+}
+
+/// Receives a message, and the descriptor that came with it. The descriptor is closed on exec.
+pub(super) fn receive_descriptor(
+    socket: BorrowedFd<'_>,
+    message: &mut [u8],
+    flags: RecvFlags,
+) -> rustix::io::Result<(usize, Option<OwnedFd>)> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let flags = flags | RecvFlags::CMSG_CLOEXEC;
+    let received = recvmsg(socket, &mut [IoSliceMut::new(message)], &mut control, flags)?;
+    let descriptor = control.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
+        _ => None,
+    });
+    Ok((received.bytes, descriptor))
+}
+
 /// Sends a pidfd over a stream socket (`--pidfd-socket`): one connection, one message, one descriptor.
 pub(crate) fn send_pidfd(path: &Path, pidfd: impl AsFd) -> Result<()> {
-    let socket = connect_path(path, "--pidfd-socket: connect to")?;
-    let sent = corten_init::sys::send_descriptor(socket.as_fd(), b"pidfd", pidfd.as_fd());
-    Ok(sent.map_err(PathError::doing("send the pidfd to", path))?)
+    send_once(path, b"pidfd", pidfd.as_fd(), ("--pidfd-socket: connect to", "send the pidfd to"))
 }

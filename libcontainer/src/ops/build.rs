@@ -7,8 +7,10 @@ use std::path::PathBuf;
 
 use corten_init::Phase;
 
+use super::agent;
 use super::bundle::Bundle;
 use super::console::{Console, adopt_size};
+use super::filter_check::Remaining;
 use super::labels::check_labels;
 use super::notify;
 use super::options::CreateOptions;
@@ -138,7 +140,7 @@ pub(super) fn build(store: &Store, options: &CreateOptions, wanted: Wanted) -> R
     }
     let host = HostFacts::probe()?;
     check_circumstances(&valid, &host)?;
-    let filter = compile_filter(&bundle.config, valid.config.process.as_ref())?;
+    let filter = compile_filter(&bundle.config, valid.config.process.as_ref(), wanted.gate)?;
     let mut limits = Limits::of(&valid, &host)?;
     let socket = options.console_socket.as_deref();
     let console = Console::open(socket, valid.config.process.as_ref(), !wanted.attached)?;
@@ -228,7 +230,11 @@ fn check_circumstances(valid: &Valid<'_>, host: &HostFacts) -> Result<()> {
 }
 
 /// Compiles the filter, and proves that the child's own last calls pass it.
-pub(super) fn compile_filter(config: &Config, process: Option<&Process>) -> Result<Option<Filter>> {
+pub(super) fn compile_filter(
+    config: &Config,
+    process: Option<&Process>,
+    gate: bool,
+) -> Result<Option<Filter>> {
     let Some(profile) = config.linux.as_ref().and_then(|l| l.seccomp.as_ref()) else { return Ok(None) };
     let at = FieldPath::new("linux.seccomp");
     let Some(native) = Arch::native() else {
@@ -240,7 +246,7 @@ pub(super) fn compile_filter(config: &Config, process: Option<&Process>) -> Resu
         log::debug!("{warning}");
     }
     let keeps_privileges = process.is_some_and(|p| !p.no_new_privileges);
-    super::filter_check::check(&filter, native, keeps_privileges)?;
+    super::filter_check::check(&filter, native, Remaining { keeps_privileges, gate })?;
     Ok(Some(filter))
 }
 
@@ -321,6 +327,11 @@ impl Work<'_> {
         let process = self.valid.config.process.as_ref();
         set_priorities(site.session()?.pid, process, &self.valid.namespaces, self.host)?;
         self.converse(site, state)?;
+        if self.filter.is_some_and(|filter| filter.notifies) {
+            // An agent may hang: `delete --force` has to find whom to kill.
+            record_process(site, state, true)?;
+            agent::inform(site.session()?, self.valid.config, state, Status::Creating)?;
+        }
         record_process(site, state, false)
     }
 

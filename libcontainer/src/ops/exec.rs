@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::agent;
 use super::build::{INTEL_RDT, compile_filter, explain_oom, write_oom_score};
 use super::console::{Console, adopt_size};
 use super::labels::check_labels;
@@ -63,7 +64,7 @@ fn begin(
     let fifo = options.wait_fifo.as_deref().map(GoFifo::open).transpose()?;
     let (mut session, cgroup, console) = join(state, config, options)?;
     let go = |session: &mut Session| fifo.as_ref().map_or(Ok(()), |fifo| fifo.wait(session, signals));
-    match follow(&mut session, config, options, console, go) {
+    match follow(&mut session, state, config, options, console, go) {
         Ok(terminal) => Ok((session, terminal)),
         Err(error) => {
             session.kill();
@@ -198,7 +199,7 @@ fn join(state: &State, config: &Config, options: &ExecOptions) -> Result<Joined>
     }
     check_labels(Some(process.process), None)?;
     let host = HostFacts::probe()?;
-    let filter = compile_filter(config, Some(process.process))?;
+    let filter = compile_filter(config, Some(process.process), false)?;
     let socket = options.console_socket.as_deref();
     let console = Console::open(socket, Some(process.process), options.detach)?;
     let cgroup = Cgroup::from_saved(&state.cgroup).below(&options.cgroup)?;
@@ -255,6 +256,7 @@ pub(super) fn open_container(state: &State) -> Result<OwnedFd> {
 /// Talks to the child until its program runs.
 fn follow(
     session: &mut Session,
+    state: &State,
     config: &Config,
     options: &ExecOptions,
     console: Option<ConsoleSocket>,
@@ -265,6 +267,7 @@ fn follow(
         write_oom_score(session.pid, score)?;
     }
     session.await_ready()?;
+    agent::inform(session, config, state, Status::Running)?;
     let terminal = console.map(ConsoleSocket::receive).transpose()?;
     go(session)?;
     // The first word stands for the state of a container, which a process that joins does not have.

@@ -1,5 +1,6 @@
 //! The verbs of the runtime, one short file each.
 
+mod agent;
 mod build;
 mod bundle;
 mod console;

@@ -12,6 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::io::Errno;
 
+use super::agent;
 use super::build::compile_filter;
 use super::report::{hook_state, pid_inside};
 use crate::cgroup::Cgroup;
@@ -77,7 +78,7 @@ fn launch(
     let process = hook_process(config, hook);
     let process = validate_process(&process, &FieldPath::new("process"))?;
     let host = HostFacts::probe()?;
-    let filter = compile_filter(config, Some(process.process))?;
+    let filter = compile_filter(config, Some(process.process), false)?;
     let cgroup = Cgroup::from_saved(&state.cgroup);
     let cgroups = cgroup.join_fds(true)?;
     let arena = Arena::new();
@@ -105,7 +106,7 @@ fn launch(
     let sources = Sources { cgroups, container, stdin: Some(stdin), outputs, ..Sources::default() };
     let prepared = prepare(&compiled.demands, sources)?;
     let mut session = Session::spawn(compiled, prepared, &cgroup, 0, hook.path.clone())?;
-    match session.move_into(&cgroup).and_then(|()| begin(&mut session)) {
+    match session.move_into(&cgroup).and_then(|()| begin(&mut session, state, config)) {
         Ok(()) => Ok(session),
         Err(error) => {
             session.kill();
@@ -114,8 +115,9 @@ fn launch(
     }
 }
 
-fn begin(session: &mut Session) -> Result<()> {
+fn begin(session: &mut Session, state: &State, config: &Config) -> Result<()> {
     session.await_ready()?;
+    agent::inform(session, config, state, Status::Created)?;
     session.start()
 }
 

@@ -32,6 +32,7 @@ pub use join::{JoinRequest, compile_exec};
 pub use mounts::clean;
 pub use origin::Origin;
 pub use process::Circumstances;
+pub(crate) use runnable::hand_over;
 pub use scheduling::{bits, io_priority, sched_attr};
 pub use stages::{Stages, clone_flag, clone_flags, stages};
 

@@ -2,7 +2,7 @@
 
 use std::ffi::CStr;
 
-use corten_init::{ConsoleOp, Op, SeccompOp, Slot};
+use corten_init::{ConsoleOp, HandOver, Identity, Op, SeccompOp, Slot};
 
 use super::{Builder, Circumstances, Demand, Origin, process};
 use crate::config::Process;
@@ -28,7 +28,8 @@ pub(super) fn push_rlimits(b: &mut Builder<'_>, rlimits: &[(u32, u64, u64)]) {
 /// Identity, program, gate, filter, exec: the same for a container's first process and for one that joins it.
 ///
 /// The filter comes after the gate, so that of all the calls of this runtime it only ever has to let `execve` through
-/// (and, where privileges were kept for loading it, one `capset`).
+/// (and, where privileges were kept for loading it, one `capset`). One that notifies an agent comes before the parent is
+/// told that all is made: with that word it gets the listener, for the agent, while the container is being created.
 pub(super) fn push_program(
     b: &mut Builder<'_>,
     runnable: &Runnable<'_>,
@@ -41,15 +42,28 @@ pub(super) fn push_program(
     let identity = process::identity(b.arena, process, runnable.capabilities, how);
     b.push(Op::Identity(identity), Origin::Field("process.user"));
     b.push(Op::FindProgram, Origin::Field("process.args[0]"));
+    let relinquish = how.keep_admin.then_some(identity);
+    if let Some(filter) = filter.filter(|filter| filter.notifies) {
+        push_filter(b, filter, relinquish);
+    }
     b.step(Op::Ready { gate }, "start");
-    if let Some(filter) = filter {
-        let program = b.arena.slice(&filter.program);
-        let relinquish = how.keep_admin.then_some(identity);
-        let op = b.arena.value(SeccompOp { program, flags: filter.flags, relinquish });
-        b.push(Op::Seccomp(op), Origin::Field("linux.seccomp"));
+    if let Some(filter) = filter.filter(|filter| !filter.notifies) {
+        push_filter(b, filter, relinquish);
     }
     let program = process::program(b.arena, process, runnable.path, extra_env, how);
     b.push(Op::Exec(program), Origin::Field("process.args[0]"));
+}
+
+fn push_filter<'a>(b: &mut Builder<'a>, filter: &Filter, relinquish: Option<&'a Identity<'a>>) {
+    let program = b.arena.slice(&filter.program);
+    let listener = filter.notifies.then(|| hand_over(filter));
+    let op = b.arena.value(SeccompOp { program, flags: filter.flags, relinquish, listener });
+    b.push(Op::Seccomp(op), Origin::Field("linux.seccomp"));
+}
+
+/// How the parent can get the listener of a filter that is in force, and that nobody answers yet.
+pub(crate) fn hand_over(filter: &Filter) -> HandOver {
+    if filter.always_permits("sendmsg") { HandOver::Sent } else { HandOver::Taken }
 }
 
 /// Labels of security modules, which take effect with the program.

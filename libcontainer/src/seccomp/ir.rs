@@ -76,9 +76,10 @@ pub(super) fn not_implemented(arch: Arch) -> Action {
 
 /// The greatest number of the architecture that the profile mentions, if unknown numbers shall meet ENOSYS.
 ///
-/// As runc has it: not if the default action lets calls through or leaves them to a tracer, which can then answer.
+/// As runc has it: not if the default action lets calls through or leaves them to a tracer, or an agent, which can then
+/// answer.
 pub(super) fn newest(rules: &Rules, arch: Arch) -> Option<u32> {
-    if matches!(rules.default, Action::Allow | Action::Log | Action::Trace(_)) {
+    if matches!(rules.default, Action::Allow | Action::Log | Action::Trace(_) | Action::Notify) {
         return None;
     }
     let calls = rules.rules.iter().flat_map(|rule| &rule.calls);

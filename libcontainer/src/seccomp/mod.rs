@@ -36,7 +36,7 @@
 //! 4. Of rules with conditions the first in the profile counts whose conditions all hold. A rule that has several
 //!    conditions on the same argument stands for one rule for each of its conditions.
 //! 5. A number above the greatest one that the profile mentions for the architecture answers ENOSYS, so that programs
-//!    fall back to an older call. Not if the default action is ALLOW, LOG or TRACE.
+//!    fall back to an older call. Not if the default action is ALLOW, LOG, TRACE or NOTIFY.
 //! 6. Everything else meets the default action.
 //!
 //! Names that no architecture knows are skipped with a [`Warning`].

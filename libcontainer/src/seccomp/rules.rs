@@ -95,16 +95,12 @@ pub(super) fn parse(
         || at.field("defaultAction"),
         || at.field("defaultErrnoRet"),
     )?;
-    if default == Action::Notify {
-        let why = "SCMP_ACT_NOTIFY as default would also stop the calls that set the listener up";
-        return Err(ConfigError::new(at.field("defaultAction"), Problem::Unsupported { why }));
-    }
     let mut parsed = Rules {
         default,
         arches: arches(&profile.architectures, at, native)?,
         rules: Vec::with_capacity(profile.syscalls.len()),
         flags: 0,
-        notifies: false,
+        notifies: default == Action::Notify,
     };
     let mut warnings = Vec::new();
     for element in 0..profile.syscalls.len() {
@@ -131,10 +127,10 @@ impl Rules {
             || here().field("action"),
             || here().field("errnoRet"),
         )?;
-        let calls = calls(written, action, here, warnings)?;
+        let calls = calls(written, here, warnings)?;
         let conditions = conditions(&written.args, here, warnings)?;
         let redundant = action == self.default;
-        self.notifies |= action == Action::Notify && !redundant;
+        self.notifies |= action == Action::Notify;
         let mut push = |calls, conditions| {
             self.rules.push(Rule { element, action, calls, conditions, redundant });
         };
@@ -198,7 +194,6 @@ fn arches(names: &[String], at: &FieldPath, native: Arch) -> Result<Vec<Arch>, C
 
 fn calls(
     written: &config::SyscallRule,
-    action: Action,
     here: impl Fn() -> FieldPath,
     warnings: &mut Vec<Warning>,
 ) -> Result<Vec<Call>, ConfigError> {
@@ -210,10 +205,6 @@ fn calls(
         let path = || here().field("names").index(i);
         if name.is_empty() {
             return Err(ConfigError::new(path(), Problem::Empty));
-        }
-        if action == Action::Notify && name == "write" {
-            let why = "SCMP_ACT_NOTIFY on write: an agent that is not there yet would have to answer the runtime's own";
-            return Err(ConfigError::new(path(), Problem::Unsupported { why }));
         }
         match tables::lookup(name) {
             Some(call) => calls.push(call),
@@ -274,7 +265,7 @@ fn check_listener(profile: &config::Seccomp, notifies: bool, at: &FieldPath) -> 
     if given(&profile.listener_path) {
         Ok(())
     } else if notifies {
-        missing("when a rule's action is SCMP_ACT_NOTIFY")
+        missing("with SCMP_ACT_NOTIFY")
     } else if given(&profile.listener_metadata) {
         missing("when there is listenerMetadata")
     } else {

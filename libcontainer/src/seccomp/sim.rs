@@ -281,6 +281,14 @@ pub fn check_init(filter: &Filter, calls: &[InitCall]) -> Result<(), ConfigError
 }
 
 impl Filter {
+    /// Whether a system call of the native architecture goes through whatever its arguments are, with nobody asked.
+    #[must_use]
+    pub fn always_permits(&self, name: &str) -> bool {
+        let native = self.rules.arches[0];
+        let passes = |nr| check_init(self, &[InitCall { nr, args: [None; 6], before_agent: true }]).is_ok();
+        tables::number_of(native, name).is_some_and(passes)
+    }
+
     /// The member of the profile by which a call can meet an action.
     fn culprit(&self, arch: Arch, call: &InitCall, action: Action) -> FieldPath {
         let rules = || self.rules.rules.iter().filter(|rule| !rule.redundant && names(rule, arch, call.nr));

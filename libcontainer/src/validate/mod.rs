@@ -19,7 +19,6 @@ mod scheduling;
 mod seccomp;
 pub mod sysctl;
 pub(crate) mod text;
-mod unsupported;
 pub mod words;
 
 #[cfg(test)]
@@ -139,7 +138,6 @@ const CHECKS: &[fn(&Context<'_>) -> Check] = &[
     machine::memory_policy,
     machine::intel_rdt,
     mount_label,
-    unsupported::unsupported,
 ];
 
 /// Checks a configuration.

@@ -15,20 +15,16 @@ mod eof;
 mod port;
 mod relay;
 
-use std::io::IoSliceMut;
-use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
-use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketFlags, SocketType, recvmsg,
-    socketpair,
-};
+use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, socketpair};
 use rustix::termios::{OptionalActions, OutputModes, isatty, tcgetattr, tcsetattr};
 
 use super::error::{Death, LaunchError};
 use super::notify::Notify;
 use super::signals::ForegroundSignals;
+use super::sockets::receive_descriptor;
 use crate::error::{Result, SyscallError};
 
 pub(crate) use caller::window_size;
@@ -46,16 +42,9 @@ impl ConsoleSocket {
 
     /// Takes the master, which init sends before it reports to be ready.
     pub fn receive(self) -> Result<Terminal> {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let mut control = RecvAncillaryBuffer::new(&mut space);
         let mut name = [0; 64];
-        let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
-        recvmsg(&self.0, &mut [IoSliceMut::new(&mut name)], &mut control, flags)
+        let (_, master) = receive_descriptor(self.0.as_fd(), &mut name, RecvFlags::DONTWAIT)
             .map_err(SyscallError::calling("receive the terminal"))?;
-        let master = control.drain().find_map(|message| match message {
-            RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
-            _ => None,
-        });
         let master = master.ok_or(LaunchError::Protocol { verb: "no terminal" })?;
         Terminal::new(master).map_err(|e| SyscallError::calling("set up the terminal")(e).into())
     }

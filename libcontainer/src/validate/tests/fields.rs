@@ -252,25 +252,3 @@ fn hooks() {
         ),
     ]);
 }
-
-#[test]
-fn not_supported_yet() {
-    let unsupported = [
-        (
-            "/linux/seccomp",
-            json!({ "defaultAction": "SCMP_ACT_NOTIFY", "listenerPath": "/agent" }),
-            "linux.seccomp.defaultAction",
-            "handing system calls to an agent",
-        ),
-        (
-            "/linux/seccomp",
-            json!({ "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/agent",
-                "syscalls": [{ "names": ["mount"], "action": "SCMP_ACT_NOTIFY" }] }),
-            "linux.seccomp.syscalls[0].action",
-            "handing system calls to an agent",
-        ),
-    ];
-    for (pointer, value, path, what) in unsupported {
-        refused(&with(sound(), pointer, value), path, &format!("is not supported: {what}"));
-    }
-}
