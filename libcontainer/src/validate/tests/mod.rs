@@ -3,6 +3,7 @@
 mod derived;
 mod fields;
 mod linux;
+mod members;
 mod resources;
 mod tolerance;
 

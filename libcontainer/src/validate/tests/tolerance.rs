@@ -8,7 +8,7 @@ use super::{outcome, sound, with};
 use crate::config::Config;
 
 /// Every member of every object at least once. It parses; that it asks for things not supported is another matter.
-fn everything() -> Value {
+pub(super) fn everything() -> Value {
     let hook = json!([{ "path": "/bin/hook", "args": ["hook"], "env": ["A=b"], "timeout": 3 }]);
     let mapping = json!([{ "containerID": 0, "hostID": 1000, "size": 10 }]);
     let rate = json!([{ "major": 8, "minor": 0, "rate": 1000 }]);
