@@ -60,7 +60,7 @@ fn argument(command: &Command, index: usize) -> Words {
         Some("[signal]") => Words::OneOf(SIGNALS),
         Some("[command]") => Words::Command,
         Some("<bash|zsh|fish>") => Words::OneOf(&["bash", "zsh", "fish"]),
-        Some(SECCOMP) => Words::OneOf(&["compile", "convert", "explain", "diff"]),
+        Some(SECCOMP) => Words::OneOf(&["compile", "convert", "explain", "diff", "record"]),
         Some("<profile>" | "<other>") => Words::File,
         Some("add|remove") => Words::OneOf(&["add", "remove"]),
         Some("<file>") => Words::File,
@@ -159,6 +159,7 @@ mod tests {
         assert_eq!(complete("corten seccomp co"), "compile convert");
         assert_eq!(complete("corten --debug seccomp diff --ar"), "--arch");
         assert_eq!(complete("corten seccomp compile --format d"), "disasm");
+        assert_eq!(complete("corten seccomp record ls --ou"), "", "that flag is for ls");
         assert_eq!(complete("corten seccomp diff /etc/apt/sources.list.d"), "/etc/apt/sources.list.d");
         assert_eq!(complete("corten run --no-s"), "--no-subreaper");
         assert_eq!(complete("corten --log-format j"), "json");

@@ -107,6 +107,14 @@ pub enum Failure {
         /// What might be meant.
         nearest: Option<&'static str>,
     },
+    /// Nothing could be recorded.
+    #[error(transparent)]
+    Record(#[from] libcontainer::seccomp::record::RecordError),
+    /// `record` was interrupted while processes without a supervisor were left.
+    #[error(
+        "interrupted: what still runs of the program can make no more system calls (ENOSYS); the profile is written"
+    )]
+    LeftBehind,
     /// A comparison that could not be made, which is neither equal nor different.
     #[error("{0}")]
     Compare(Box<Failure>),

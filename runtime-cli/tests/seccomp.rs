@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// An engine's profile: conditional on capabilities, with conditions on arguments.
 const PROFILE: &str = r#"{
@@ -177,7 +178,10 @@ struct Scratch(PathBuf);
 
 impl Scratch {
     fn new() -> Scratch {
-        let path = std::env::temp_dir().join(format!("corten-seccomp-cli-{}", std::process::id()));
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name =
+            format!("corten-seccomp-cli-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(name);
         fs::create_dir(&path).unwrap();
         Scratch(path)
     }
@@ -191,4 +195,65 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
+}
+
+/// A file of the profile's names.
+fn names(path: &str) -> Vec<String> {
+    let value: serde_json::Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+    let names = value["syscalls"][0]["names"].as_array().unwrap();
+    names.iter().map(|name| name.as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn record_sees_children_and_passes_the_exit_code_on() {
+    let scratch = Scratch::new();
+    let path = scratch.path("sh.json");
+    let output =
+        corten(&["record", "-o", &path, "--", "/bin/sh", "-c", "(cd /; exec /bin/cat); exit 3"], "text");
+    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(3), b"text".as_slice()), "{output:?}");
+    let seen = names(&path);
+    assert!(seen.is_sorted(), "{seen:?}");
+    for call in ["execve", "capset", "chdir", "read", "write", "exit_group"] {
+        assert!(seen.iter().any(|name| name == call), "{call}: {seen:?}");
+    }
+    assert!(!seen.iter().any(|name| name == "mkdir" || name == "rmdir"), "{seen:?}");
+    // What it wrote can be asked about, and added to.
+    assert!(says(&["explain", &path, "mount"], 0).contains("ERRNO(1 EPERM)"));
+    let made = scratch.path("made");
+    let script = format!("mkdir {made} && rmdir {made}");
+    assert_eq!(says(&["record", "-o", &path, "--append", "/bin/sh", "-c", &script], 0), "");
+    let both = names(&path);
+    assert!(both.is_sorted() && seen.iter().all(|name| both.contains(name)), "{both:?}");
+    assert!(both.iter().any(|name| name == "rmdir"), "{both:?}");
+}
+
+#[test]
+fn record_ends_with_its_program() {
+    let scratch = Scratch::new();
+    let path = scratch.path("killed.json");
+    let kills_itself = ["record", "-o", &path, "/bin/sh", "-c", "kill -9 $$"];
+    assert_eq!(says(&kills_itself, 137), "");
+    assert!(names(&path).iter().any(|name| name == "kill"));
+    let text = says(&["record", "/nonexistent/program"], 1);
+    assert_eq!(text, "corten: start /nonexistent/program: no such file or directory\n");
+    assert!(says(&["record", "--append", "true"], 1).contains("--append needs --output"));
+    assert!(says(&["record"], 1).contains("needs <program>"));
+}
+
+/// Signals go to the program, which may handle them.
+#[test]
+fn record_forwards_signals() {
+    let scratch = Scratch::new();
+    let (path, ready) = (scratch.path("served.json"), scratch.path("ready"));
+    let script = format!("trap 'exit 7' TERM; : > {ready}; while :; do sleep 0.05; done");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_corten"));
+    let mut child =
+        command.args(["seccomp", "record", "-o", &path, "--", "/bin/sh", "-c", &script]).spawn().unwrap();
+    while !fs::exists(&ready).unwrap() {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let sent = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+    assert_eq!(child.wait().unwrap().code(), Some(7));
+    assert!(names(&path).iter().any(|name| name == "rt_sigreturn"));
 }

@@ -39,6 +39,7 @@ mod rootless;
 mod scheduling;
 mod seccomp;
 mod seccomp_notify;
+mod seccomp_record;
 mod state;
 mod stress;
 mod terminal;
@@ -68,6 +69,7 @@ pub fn all() -> Vec<Case> {
         scheduling::cases(),
         seccomp::cases(),
         seccomp_notify::cases(),
+        seccomp_record::cases(),
         cgroups::cases(),
         resources::cases(),
         intel_rdt::cases(),

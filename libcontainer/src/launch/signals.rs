@@ -35,6 +35,16 @@ impl ForegroundSignals {
     }
 }
 
+impl ForegroundSignals {
+    /// The number of the next signal that has arrived, and whether it was the kernel that sent it, as for a key of the
+    /// terminal.
+    pub fn next(&self) -> Result<Option<(i32, bool)>> {
+        let info = self.fd.read_signal();
+        let info = info.map_err(|e| SyscallError::calling("read signalfd")(io::Error::from(e)))?;
+        Ok(info.map(|info| (info.ssi_signo.cast_signed(), info.ssi_code == libc::SI_KERNEL)))
+    }
+}
+
 impl AsFd for ForegroundSignals {
     /// The signalfd.
     fn as_fd(&self) -> BorrowedFd<'_> {

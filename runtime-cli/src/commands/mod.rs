@@ -56,6 +56,7 @@ pub const COMMANDS: &[Command] = &[
     seccomp::CONVERT,
     seccomp::EXPLAIN,
     seccomp::DIFF,
+    seccomp::RECORD,
     completion::COMMAND,
     help::COMMAND,
 ];

@@ -6,12 +6,14 @@ mod diff;
 mod explain;
 mod meaning;
 mod profile;
+mod record;
 
 pub use compile::COMMAND as COMPILE;
 pub use convert::COMMAND as CONVERT;
 pub use diff::COMMAND as DIFF;
 pub use explain::COMMAND as EXPLAIN;
 pub use profile::ProfileFailure;
+pub use record::COMMAND as RECORD;
 
 use std::fs;
 use std::io::Write;
@@ -21,12 +23,12 @@ use crate::args::{Command, Invocation};
 use crate::{Failure, output};
 
 /// The words after `seccomp`.
-pub const ARGUMENTS: &str = "<compile|convert|explain|diff>";
+pub const ARGUMENTS: &str = "<compile|convert|explain|diff|record>";
 
 /// The group. The parser only ever asks for its help.
 pub const COMMAND: Command = Command {
     name: "seccomp",
-    summary: "compile, explain and compare seccomp profiles",
+    summary: "compile, explain, compare and record seccomp profiles",
     arguments: ARGUMENTS,
     count: 1..=1,
     verbatim_after: None,
@@ -38,6 +40,7 @@ pub const COMMAND: Command = Command {
     examples: &[
         "corten seccomp explain config.json clone CLONE_NEWUSER",
         "corten seccomp diff /etc/docker/seccomp.json @default",
+        "corten seccomp record -o redis.json -- redis-server --port 7777",
     ],
     see_also: &["spec", "features"],
     run: execute,
