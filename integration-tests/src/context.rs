@@ -86,6 +86,11 @@ impl Ctx {
         format!("{}-{}", self.case_id, self.next())
     }
 
+    /// What every container id of the case begins with.
+    pub fn id_prefix(&self) -> String {
+        format!("{}-", self.case_id)
+    }
+
     /// A bundle as `runc spec` writes it, with the probe's `facts` as its program.
     ///
     /// # Errors

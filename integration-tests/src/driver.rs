@@ -17,6 +17,8 @@ use std::time::{Duration, Instant};
 
 /// First argument of the process of one case.
 pub const CASE_ARGUMENT: &str = "--run-case";
+/// What lines of a case's standard error begin with that are to be shown.
+pub(crate) const FIGURES: &str = "figures: ";
 /// Carries the settings to the process of a case; commands started there do not see it.
 pub(crate) const SETTINGS_VARIABLE: &str = "CORTEN_HARNESS_SETTINGS";
 
@@ -72,6 +74,7 @@ impl Run {
         let begin = Instant::now();
         let case_id = format!("h{:x}n{index}z", std::process::id());
         let mut outcome = self.supervise(case, &case_id).unwrap_or_else(|e| Outcome::Fail(e.to_string()));
+        self.show_figures(&case_id);
         let scratch = self.settings.scratch_root.join(&case_id);
         if let Err(e) = leaks::remove_scratch(&scratch) {
             eprintln!("note: {}: {e}", scratch.display());
@@ -83,6 +86,14 @@ impl Run {
             outcome = Outcome::Deviates(format!("{reason} (seen: {seen})"));
         }
         Report { name: case.name.clone(), outcome, elapsed: begin.elapsed() }
+    }
+
+    /// What the case has measured.
+    fn show_figures(&self, case_id: &str) {
+        let log = fs::read_to_string(self.settings.scratch_root.join(format!("{case_id}.log")));
+        for line in log.unwrap_or_default().lines().filter_map(|l| l.strip_prefix(FIGURES)) {
+            eprintln!("# {line}");
+        }
     }
 
     fn supervise(&self, case: &Case, case_id: &str) -> Result<Outcome, Failure> {

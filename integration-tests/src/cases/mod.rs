@@ -26,6 +26,7 @@ mod input;
 mod intel_rdt;
 mod labels;
 mod lifecycle;
+mod many;
 mod mount_options;
 mod mounts;
 mod namespaces;
@@ -91,6 +92,7 @@ pub fn all() -> Vec<Case> {
         attacks::cases(),
         faults::cases(),
         stress::cases(),
+        many::cases(),
     ];
     let mut cases: Vec<Case> = areas.into_iter().flatten().collect();
     deviations::attach(&mut cases);
