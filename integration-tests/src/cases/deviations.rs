@@ -53,6 +53,9 @@ const KNOWN: &[(&str, &str, &str, &str)] = &[
     ("notify/dies-before-ready", "runc", "1.1", "waits for ever: its child, a zombie, is alive to it"),
     ("notify/terminal", "runc", "1.1", "waits for READY=1 first, and passes on nothing else"),
     ("notify/not-for-others", "runc", "1.1", "takes no READY=1 that is not in the first line"),
+    ("exec/paused-meanwhile", "runc", "1", "waits until somebody resumes the container"),
+    ("exec/paused-meanwhile-unified", "runc", "1", "waits until somebody resumes the container"),
+    ("delete/fork-bomb-host-pidns-unified", "runc", "1.1", "leaves the cgroup if killing takes a moment"),
     ("update/flags-win", "runc", "1.1", "ignores every flag beside --resources"),
     ("update/idle-and-back", "runc", "1.1", "older than --cpu-idle"),
     (

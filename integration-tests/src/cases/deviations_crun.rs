@@ -308,5 +308,6 @@ pub const GROUPS: &[(&[&str], &str)] = &[
     ),
     (&["stress/interrupted-cycles"], "finds no state after an early death and leaves the cgroup"),
     (&["threat/passwd-is-fifo"], "waits for somebody to write to the image's /etc/passwd"),
+    (&["exec/paused-meanwhile-unified"], "waits until somebody resumes the container"),
     (&["cgroup-v2/pause-freezes"], "pause does not wait until the cgroup is frozen"),
 ];

@@ -1,7 +1,7 @@
 //! Create, start, kill, delete, and what is legal when.
 
 use crate::failure::Verdict;
-use crate::registry::{Case, Need};
+use crate::registry::Case;
 use crate::{Ctx, cgroup, ensure, ensure_eq};
 use serde_json::json;
 use std::fs;
@@ -93,7 +93,6 @@ fn deletes() -> Vec<Case> {
         Case::new("delete/unreadable-state", &["OPS-20"], delete_unreadable_state).practice(),
         Case::new("delete/bundle-is-gone", &["OPS-17"], delete_without_bundle).practice(),
         Case::new("delete/nested-cgroups", &["CG-13"], delete_nested_cgroups).practice(),
-        Case::new("delete/fork-bomb", &["OPS-21"], delete_fork_bomb).practice(),
         Case::new("delete/orphans-in-host-pidns", &["OPS-21"], delete_orphans).practice(),
     ]
 }
@@ -478,18 +477,6 @@ fn delete_nested_cgroups(ctx: &Ctx) -> Verdict {
     c.delete()?;
     ensure!(!dir.exists(), "{} is still there", dir.display());
     Ok(())
-}
-
-fn delete_fork_bomb(ctx: &Ctx) -> Verdict {
-    let mut b = ctx.bundle()?;
-    if ctx.host.lacks(Need::V1("pids")).is_none() {
-        b.set("/linux/resources/pids", json!({"limit": 100}));
-    }
-    b.steps(&[&["children", "90", "keep"], &["sleep"]]);
-    let c = ctx.start(&b)?;
-    c.lines(1)?;
-    c.delete_force()?;
-    ctx.nothing_left(&c.id)
 }
 
 fn delete_orphans(ctx: &Ctx) -> Verdict {

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 pub fn cases() -> Vec<Case> {
     vec![
-        Case::new("stress/many-containers", &["ST-04", "LIF-10"], |ctx| many(ctx)).practice().limit(1200),
-        Case::new("stress/many-containers-unified", &["ST-04", "LIF-10"], |ctx| many(ctx))
+        Case::new("stress/many-containers", &["ST-04", "LIF-10"], many).practice().limit(1200),
+        Case::new("stress/many-containers-unified", &["ST-04", "LIF-10"], many)
             .practice()
             .limit(1200)
             .needs(&[Need::Unified]),
@@ -24,6 +24,8 @@ pub fn cases() -> Vec<Case> {
 #[derive(Clone, Copy)]
 struct Cost {
     time: Duration,
+    /// On a processor.
+    busy: Duration,
     /// read(2) and write(2) calls, and the bytes that they moved: unlike time, no matter of the machine's other work.
     calls: u64,
     bytes: u64,
@@ -126,7 +128,9 @@ fn measure(costs: &mut Costs, verb: &'static str, cmd: Cmd) -> Result<String, Fa
         let value = |l: &str| l.split_once(": ").filter(|(n, _)| names.contains(n))?.1.parse::<u64>().ok();
         io.lines().filter_map(value).sum()
     };
-    let cost = Cost { time, calls: field(["syscr", "syscw"]), bytes: field(["rchar", "wchar"]) };
+    let own = fs::read_to_string(format!("/proc/{}/schedstat", running.pid())).unwrap_or_default();
+    let busy = own.split(' ').next().and_then(|ns| ns.parse().ok()).map_or(time, Duration::from_nanos);
+    let cost = Cost { time, busy, calls: field(["syscr", "syscw"]), bytes: field(["rchar", "wchar"]) };
     costs.entry(verb).or_default().push(cost);
     Ok(running.finish()?.ok()?.stdout)
 }
@@ -145,12 +149,15 @@ fn ends(costs: &[Cost]) -> [&[Cost]; 2] {
 }
 
 fn print(costs: &Costs, count: usize) {
-    eprintln!("{FIGURES}{count} containers; medians of the first and the last twentieth: time, calls, bytes");
+    eprintln!(
+        "{FIGURES}{count} containers; medians of the first and the last twentieth: time, on a processor, calls, bytes"
+    );
     for (verb, costs) in costs {
         let row = |part: &[Cost]| {
             format!(
-                "{:>9.1?} {:>4} {:>7}",
+                "{:>8.1?} {:>8.1?} {:>4} {:>7}",
                 median(part, |c| c.time),
+                median(part, |c| c.busy),
                 median(part, |c| c.calls),
                 median(part, |c| c.bytes)
             )

@@ -3,6 +3,7 @@
 use crate::registry::Case;
 
 mod attacks;
+mod bombs;
 mod capabilities;
 mod cgroups;
 mod cgroups_unified;
@@ -91,6 +92,7 @@ pub fn all() -> Vec<Case> {
         two_phase::cases(),
         attacks::cases(),
         faults::cases(),
+        bombs::cases(),
         stress::cases(),
         many::cases(),
     ];

@@ -64,6 +64,22 @@ impl Cgroup {
         }
     }
 
+    /// Moves a process out of a frozen cgroup of version 1 into the one above, where it can die. Version 2 lets frozen
+    /// processes die.
+    ///
+    /// # Errors
+    /// What the kernel said. A process that is gone is fine.
+    pub(crate) fn eject(&self, pid: i32) -> Result<()> {
+        let (member, Kind::Legacy) = self.freezer()? else { return Ok(()) };
+        let Some(above) = member.dir.path().parent().map(|p| Dir::new(p.to_path_buf())) else {
+            return Ok(());
+        };
+        match above.write("cgroup.procs", &pid.to_string()) {
+            Err(e) if e.raw_os_error() != Some(libc::ESRCH) => Err(above.error("write", "cgroup.procs", e)),
+            _ => Ok(()),
+        }
+    }
+
     /// Version 1's freezer where there is one, since the others look there; version 2's otherwise.
     fn freezer(&self) -> Result<(&Member, Kind)> {
         if let Some(m) = self.members.iter().find(|m| m.has("freezer")) {

@@ -39,6 +39,9 @@ pub enum LaunchError {
         /// Bytes, the most that it used.
         peak: Option<u64>,
     },
+    /// A process that joins a container is held with it in its frozen cgroup.
+    #[error("the container was paused while a process was joining it")]
+    Frozen,
     /// A namespace of another kind than the configuration says.
     #[error("linux.namespaces: {path} is not a {kind} namespace")]
     WrongNamespace {

@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use corten_init::{Frame, HandOver, Launch, Op, Phase, Plan, Slot, Verb};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, send, socketpair};
 use rustix::process::{ForeignRawFd, Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
@@ -14,10 +14,16 @@ use super::prepare::Prepared;
 use super::sockets::receive_descriptor;
 use super::sys::{reap, signal};
 use crate::cgroup::Cgroup;
-use crate::error::{Result, SyscallError};
+use crate::error::{Error, Result, SyscallError};
 use crate::plan::{Compiled, Demand, Origin};
 
 const INIT: &str = "container init";
+
+/// A process that joins a container is heard of within milliseconds; if not, it may be frozen, which is looked at this
+/// often,
+const LOOK_AGAIN: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+/// and believed if it is seen so many times in a row: a cgroup is also frozen for a moment while its processes are killed.
+const PATIENCE: u32 = 20;
 
 /// What the child said.
 #[derive(Debug, PartialEq, Eq)]
@@ -41,6 +47,8 @@ pub(crate) struct Session {
     /// What errors call the child.
     who: &'static str,
     started: bool,
+    /// The cgroup of a container that must not be frozen while a process joins it.
+    watched: Option<Cgroup>,
     /// What the container's process said before its usher had announced it.
     early: Option<Frame>,
     /// How the listener of a filter that notifies comes.
@@ -53,10 +61,23 @@ impl Session {
     /// Clones. With a directory of a v2 cgroup the child is born in there, where the kernel can.
     pub fn spawn(
         compiled: Compiled<'_>,
+        prepared: Prepared,
+        cgroup: &Cgroup,
+        preserve_fds: u32,
+        program: String,
+    ) -> Result<Session> {
+        Session::spawn_watching(compiled, prepared, cgroup, preserve_fds, program, None)
+    }
+
+    /// The same for a process that joins a container with the cgroup `watched`: if that is frozen meanwhile, the
+    /// conversation ends with [`LaunchError::Frozen`] instead of waiting for somebody to thaw it.
+    pub fn spawn_watching(
+        compiled: Compiled<'_>,
         mut prepared: Prepared,
         cgroup: &Cgroup,
         preserve_fds: u32,
         program: String,
+        watched: Option<Cgroup>,
     ) -> Result<Session> {
         let (ours, theirs) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
@@ -73,9 +94,12 @@ impl Session {
             _ => None,
         });
         let session = Session::resume(ours, pid, pidfd, program);
-        let mut session = Session { origins, who, started: false, hand_over, ..session };
-        if ushered {
-            session.follow_usher()?;
+        let mut session = Session { origins, who, started: false, watched, hand_over, ..session };
+        if ushered && let Err(error) = session.follow_usher() {
+            if matches!(error, Error::Launch(LaunchError::Frozen)) {
+                session.kill();
+            }
+            return Err(error);
         }
         Ok(session)
     }
@@ -91,6 +115,7 @@ impl Session {
             program,
             who: INIT,
             started: true,
+            watched: None,
             early: None,
             hand_over: None,
             listener: None,
@@ -227,9 +252,19 @@ impl Session {
 
     /// One frame; none when the child has closed the socket or died.
     fn receive(&mut self) -> Result<Option<Frame>> {
+        let look_again = self.watched.as_ref().map(|_| LOOK_AGAIN);
+        let mut frozen = 0;
         loop {
             let mut fds = [PollFd::new(&self.socket, PollFlags::IN), PollFd::new(&self.pidfd, PollFlags::IN)];
-            match poll(&mut fds, None) {
+            match poll(&mut fds, look_again.as_ref()) {
+                Ok(0) => {
+                    let is_frozen = self.watched.as_ref().is_some_and(|c| c.is_frozen().unwrap_or(false));
+                    frozen = if is_frozen { frozen + 1 } else { 0 };
+                    if frozen == PATIENCE {
+                        return Err(LaunchError::Frozen.into());
+                    }
+                    continue;
+                }
                 Ok(_) => {}
                 Err(Errno::INTR) => continue,
                 Err(e) => return Err(SyscallError::calling("poll")(e).into()),
@@ -268,6 +303,14 @@ impl Session {
 
     /// Kills the child and waits for its end.
     pub fn kill(&self) {
+        if let Some(cgroup) = self.watched.as_ref().filter(|c| c.is_frozen().unwrap_or(false)) {
+            // What is frozen on version 1 does not die. Should this fail, it dies once it is thawed.
+            if let Err(e) = cgroup.eject(self.pid) {
+                log::warn!("process {} stays until the container is resumed: {e}", self.pid);
+                let _ = signal(self.pidfd.as_fd(), libc::SIGKILL);
+                return;
+            }
+        }
         self.send_kill();
         let _ = reap(self.pidfd.as_fd());
     }

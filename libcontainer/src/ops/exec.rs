@@ -86,6 +86,7 @@ fn explain_end(error: Error, state: &State) -> Error {
         Error::Launch(LaunchError::Init(failure)) if failure.is_about_program() => {
             LaunchError::Init(failure).into()
         }
+        Error::Launch(LaunchError::Frozen) => StateError::Paused { id: state.id.clone() }.into(),
         // Of a cgroup that is gone, an engine would read the kernel's words as those about a missing program.
         Error::Launch(_) | Error::Cgroup(_) if has_ended(state, within(&error)) => {
             StateError::NotRunning { id: state.id.clone(), status: Status::Stopped }.into()
@@ -229,7 +230,10 @@ fn join(state: &State, config: &Config, options: &ExecOptions) -> Result<Joined>
     let prepared = prepare(&compiled.demands, sources)?;
     let program = process.process.args.first().cloned().unwrap_or_default();
     let initially = OnCpus::initially(process.process)?;
-    let mut session = Session::spawn(compiled, prepared, &cgroup, passed, program)?;
+    // Whoever joins a paused container on purpose waits for its end.
+    let watched = (!options.ignore_paused).then(|| Cgroup::from_saved(&state.cgroup));
+    let watched = watched.filter(|cgroup| !cgroup.is_none());
+    let mut session = Session::spawn_watching(compiled, prepared, &cgroup, passed, program, watched)?;
     let controlled = state
         .intel_rdt
         .as_ref()

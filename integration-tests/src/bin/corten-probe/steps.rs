@@ -44,6 +44,7 @@ pub fn run(name: &str, args: &[&str]) -> io::Result<Value> {
         ("exec", [program, rest @ ..]) => spawn(program, rest),
         ("syscall", [nr, rest @ ..]) => syscall(nr, rest),
         ("syscall32", [nr]) => sys::syscall32(number(nr)?),
+        ("bomb", []) => sys::bomb(),
         ("children", [count, then]) => children(number(count)?, then),
         ("eat-memory", [bytes]) => eat_memory(number(bytes)?),
         ("burn", [seconds]) => Ok(burn(number(seconds)?)),

@@ -187,6 +187,18 @@ fn in_child(body: impl FnOnce() -> i32) -> io::Result<Value> {
     }
 }
 
+/// Forks for ever, and so does every child.
+pub fn bomb() -> ! {
+    loop {
+        // SAFETY: one thread; parent and child do the same.
+        unsafe {
+            if libc::fork() < 0 {
+                libc::sched_yield();
+            }
+        }
+    }
+}
+
 /// A child that sleeps until it is killed.
 pub fn fork_sleeper() -> io::Result<i32> {
     // SAFETY: one thread; the child only sleeps.
