@@ -28,6 +28,7 @@ mod intel_rdt;
 mod labels;
 mod lifecycle;
 mod many;
+mod mount_links;
 mod mount_options;
 mod mounts;
 mod namespaces;
@@ -62,6 +63,7 @@ pub fn all() -> Vec<Case> {
         net_devices::cases(),
         mounts::cases(),
         mount_options::cases(),
+        mount_links::cases(),
         id_mapped::cases(),
         copy_up::cases(),
         devices::cases(),

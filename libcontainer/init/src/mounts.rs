@@ -3,7 +3,9 @@
 use core::ffi::CStr;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{CWD, FileType, Mode, OFlags, XattrFlags, fsetxattr, fstat, fstatfs, openat};
+use rustix::fs::{
+    CWD, FileType, Mode, OFlags, XattrFlags, fsetxattr, fstat, fstatfs, openat, readlinkat_raw, symlinkat,
+};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags,
@@ -16,8 +18,8 @@ use crate::channel::{At, Failure, Result};
 use crate::copy_up::copy_up;
 use crate::frame::Step;
 use crate::nodes::find_null;
-use crate::paths::{Create, PathBuffer, resolve, resolve_or_create, resolve_real};
-use crate::plan::{Attrs, BindFrom, Guard, MountOp, Param, Slot, Source};
+use crate::paths::{Create, PATH_MAX, PathBuffer, open_in_root, resolve, resolve_or_create, resolve_real};
+use crate::plan::{Attrs, BindFrom, Guard, MountOp, Param, Slot, Source, SourceLink};
 use crate::sys::{MountAttr, mount_setattr};
 
 /// Descriptors that the parent opened.
@@ -103,16 +105,21 @@ fn bind(
     from: BindFrom<'_>,
     recursive: bool,
 ) -> Result {
+    let follow = op.links.source == SourceLink::Follow;
     let copied;
     let mount = match from {
         BindFrom::Path(path) => {
-            copied = copy_tree(CWD, path, recursive)?;
+            copied = if follow { copy_tree(CWD, path, recursive)? } else { copy_end(path, recursive)? };
             copied.as_fd()
         }
         BindFrom::Slot(slot) => slots.slot(slot),
     };
     let stat = fstat(mount).at(Step::Stat)?;
-    let is_directory = FileType::from_raw_mode(stat.st_mode).is_dir();
+    let kind = FileType::from_raw_mode(stat.st_mode);
+    if kind.is_symlink() && op.links.source == SourceLink::Copy {
+        return copy_link(root, mount, op.target);
+    }
+    let is_directory = kind.is_dir();
     let create = if is_directory { Create::Directory } else { Create::File };
     if op.guard == Guard::ProcOnly && !is_procfs(mount)? {
         return Err(Errno::INVAL).at(Step::NotProc);
@@ -120,6 +127,50 @@ fn bind(
     let (target, _) = target_of(root, op, create)?;
     change_attrs(mount, false, op.attrs)?;
     finish(mount, target.as_fd(), op)
+}
+
+/// Copies the mount tree at a path, detached; a link at its end is not followed.
+fn copy_end(path: &CStr, recursive: bool) -> Result<OwnedFd> {
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    flags |= OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
+    if recursive {
+        flags |= OpenTreeFlags::AT_RECURSIVE;
+    }
+    open_tree(CWD, path, flags).at(Step::OpenTree)
+}
+
+/// Makes a link in the root that points where this one does. One that is there already, and does, will do.
+fn copy_link(root: BorrowedFd<'_>, link: BorrowedFd<'_>, target: &CStr) -> Result {
+    let (dir, name) = split(target)?;
+    let dir = resolve_or_create(root, dir.as_c_str(), Create::Directory)?;
+    let points_at = link_text(link, c"")?;
+    match symlinkat(points_at.as_c_str(), &dir, name) {
+        Err(Errno::EXIST) => match link_text(dir.as_fd(), name) {
+            Ok(there) if there.as_c_str() == points_at.as_c_str() => Ok(()),
+            _ => Err(Errno::EXIST).at(Step::Symlink),
+        },
+        other => other.at(Step::Symlink),
+    }
+}
+
+/// Where a link points; with an empty name, that of the descriptor.
+fn link_text(dir: BorrowedFd<'_>, name: &CStr) -> Result<PathBuffer> {
+    let mut buffer = [0u8; PATH_MAX];
+    let length = readlinkat_raw(dir, name, &mut buffer[..]).at(Step::Readlink)?;
+    // One that fills the buffer does not fit into a path either.
+    let mut path = PathBuffer::new();
+    path.append(&buffer[..length])?;
+    Ok(path)
+}
+
+/// A path's directory and its last component.
+fn split(path: &CStr) -> Result<(PathBuffer, &CStr)> {
+    let bytes = path.to_bytes_with_nul();
+    let slash = bytes.iter().rposition(|b| *b == b'/');
+    let mut dir = PathBuffer::new();
+    dir.append(&bytes[..slash.unwrap_or(0)])?;
+    let name = CStr::from_bytes_with_nul(&bytes[slash.map_or(0, |at| at + 1)..]).unwrap_or(c"");
+    Ok((dir, name))
 }
 
 /// Attributes of the whole tree, the place in the root, and propagation.
@@ -146,7 +197,11 @@ fn remount(root: BorrowedFd<'_>, op: &MountOp<'_>, params: &[Param<'_>], reconfi
 /// The target, made if it is missing, and whether it was there.
 fn target_of(root: BorrowedFd<'_>, op: &MountOp<'_>, create: Create) -> Result<(OwnedFd, bool)> {
     let real = matches!(op.guard, Guard::RealDirectory | Guard::ProcOnly);
-    let found = if real { resolve_real(root, op.target) } else { resolve(root, op.target) };
+    let found = match (real, op.links.cover_target) {
+        (true, _) => resolve_real(root, op.target),
+        (false, true) => open_in_root(root, op.target, OFlags::PATH | OFlags::NOFOLLOW),
+        (false, false) => resolve(root, op.target),
+    };
     let target = match found {
         Ok(target) => (target, true),
         Err(Errno::NOENT) => (resolve_or_create(root, op.target, create)?, false),

@@ -229,6 +229,29 @@ pub struct MountOp<'a> {
     pub propagation: u32,
     /// What the target has to be.
     pub guard: Guard,
+    /// What becomes of symbolic links at either end.
+    pub links: Links,
+}
+
+/// Symbolic links at the ends of a mount; without any of this they are followed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Links {
+    /// A source that is a link is bound itself, or copied (`src-nofollow`, `copy-symlink`).
+    pub source: SourceLink,
+    /// A link in the place of the target is mounted over (`dest-nofollow`).
+    pub cover_target: bool,
+}
+
+/// What becomes of a bind's source that is a symbolic link.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum SourceLink {
+    /// What it points at is bound.
+    #[default]
+    Follow,
+    /// It is bound itself.
+    Bind,
+    /// An equal one is made, and nothing is mounted.
+    Copy,
 }
 
 /// What is checked before a mount is attached (CVE-2019-16884, CVE-2019-19921).

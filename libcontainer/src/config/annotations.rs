@@ -11,8 +11,8 @@ pub(crate) const MOUNT_CONTEXT: &str = "run.oci.mount_context_type";
 /// What [`MOUNT_CONTEXT`] may be (mount(8)). Without the annotation it is the first.
 pub(crate) const MOUNT_CONTEXTS: [&str; 4] = ["context", "fscontext", "defcontext", "rootcontext"];
 
-/// Every annotation of a container that is acted upon.
-pub(crate) const ALL: [&str; 2] = [KEEP_GROUPS, MOUNT_CONTEXT];
+/// Every annotation of a container that is acted upon; the first stands for all that begin so, properties of the unit.
+pub(crate) const ALL: [&str; 3] = ["org.systemd.property.", KEEP_GROUPS, MOUNT_CONTEXT];
 
 impl Config {
     /// Whether the program keeps the groups that the runtime was called with.

@@ -57,8 +57,8 @@ pub(crate) fn prepare(demands: &[Demand], mut sources: Sources) -> Result<Prepar
     for demand in demands {
         let fd = match demand {
             Demand::Namespace { kind, path } => Some(open_namespace(*kind, path)?),
-            Demand::BindSource { mount, path, recursive, ids } => {
-                let tree = copy_source(*mount, path, *recursive)?;
+            Demand::BindSource { mount, path, recursive, follow, ids } => {
+                let tree = copy_source(*mount, path, *recursive, *follow)?;
                 if let Some(ids) = ids {
                     namespaces.apply(tree.as_fd(), ids, *mount)?;
                 }
@@ -94,10 +94,13 @@ pub(crate) fn open_namespace(kind: NamespaceKind, path: &Path) -> Result<OwnedFd
     }
 }
 
-fn copy_source(mount: usize, path: &Path, recursive: bool) -> Result<OwnedFd> {
+fn copy_source(mount: usize, path: &Path, recursive: bool, follow: bool) -> Result<OwnedFd> {
     let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     if recursive {
         flags |= OpenTreeFlags::AT_RECURSIVE;
+    }
+    if !follow {
+        flags |= OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
     }
     let copied = open_tree(CWD, path, flags);
     Ok(copied.map_err(|e| PathError {

@@ -3,7 +3,7 @@
 use std::ffi::CStr;
 use std::path::PathBuf;
 
-use corten_init::{Attrs, EnterRoot, Guard, Join, MountOp, Op, Param, Phase, Source, Usher};
+use corten_init::{Attrs, EnterRoot, Guard, Join, Links, MountOp, Op, Param, Phase, Source, Usher};
 
 use super::runnable::{Runnable, push_console, push_keyring, push_labels, push_program, push_rlimits};
 use super::scheduling::{By, push_scheduling};
@@ -131,6 +131,7 @@ fn read_only(target: &CStr) -> MountOp<'_> {
         recursive: Attrs::default(),
         propagation: 0,
         guard: Guard::OutsideProc,
+        links: Links::default(),
     }
 }
 

@@ -64,6 +64,8 @@ pub enum Demand {
         path: PathBuf,
         /// With everything below.
         recursive: bool,
+        /// A link at the end of the path is followed.
+        follow: bool,
         /// How it shows the owners of its files.
         ids: Option<MountIds>,
     },

@@ -1,6 +1,8 @@
 //! The one table of mount options (config.md#linux-mount-options). The compiler of the plan, the features document and
 //! the tests read it; nobody keeps another list.
 
+use corten_init::SourceLink;
+
 const RDONLY: u64 = 0x1;
 const NOSUID: u64 = 0x2;
 const NODEV: u64 = 0x4;
@@ -54,6 +56,10 @@ pub enum Effect {
         /// `ridmap`.
         recursive: bool,
     },
+    /// What becomes of a bind's source that is a symbolic link.
+    SourceLink(SourceLink),
+    /// Mount over a symbolic link in the place of the target.
+    CoverTarget,
     /// Copy what the mount covers into the new tmpfs.
     CopyUp,
 }
@@ -87,7 +93,9 @@ const TABLE: &[(&str, Effect)] = &[
     ("async", Effect::Superblock("async")),
     ("atime", atime(0)),
     ("bind", Effect::Bind { recursive: false }),
+    ("copy-symlink", Effect::SourceLink(SourceLink::Copy)),
     ("defaults", Effect::Nothing),
+    ("dest-nofollow", Effect::CoverTarget),
     ("dev", clear(NODEV)),
     ("diratime", clear(NODIRATIME)),
     ("dirsync", Effect::Superblock("dirsync")),
@@ -140,6 +148,7 @@ const TABLE: &[(&str, Effect)] = &[
     ("shared", Effect::Propagation(MS_SHARED)),
     ("silent", Effect::Nothing),
     ("slave", Effect::Propagation(MS_SLAVE)),
+    ("src-nofollow", Effect::SourceLink(SourceLink::Bind)),
     ("strictatime", atime(STRICTATIME)),
     ("suid", clear(NOSUID)),
     ("symfollow", clear(NOSYMFOLLOW)),

@@ -3,7 +3,7 @@
 use std::ffi::CStr;
 use std::path::{Path, PathBuf};
 
-use corten_init::{Attrs, BindFrom, Guard, MountOp, Node, Op, Param, Source};
+use corten_init::{Attrs, BindFrom, Guard, Links, MountOp, Node, Op, Param, Source, SourceLink};
 
 use super::mount_options::{Effect, effect};
 use super::{Builder, Demand, Origin, Request, id_maps};
@@ -40,6 +40,7 @@ pub(super) struct Options<'o> {
     remount: bool,
     copy_up: bool,
     id_map: Option<bool>,
+    links: Links,
     superblock: Vec<&'static str>,
     data: Vec<&'o str>,
 }
@@ -69,6 +70,8 @@ impl<'o> Options<'o> {
             Some(Effect::Superblock(flag)) => self.superblock.push(flag),
             Some(Effect::CopyUp) => self.copy_up = true,
             Some(Effect::IdMap { recursive }) => self.id_map = Some(recursive || self.id_map == Some(true)),
+            Some(Effect::SourceLink(what)) => self.links.source = what,
+            Some(Effect::CoverTarget) => self.links.cover_target = true,
             Some(Effect::Nothing) => {}
             // The kernel splits its data at commas; so one option may be several.
             None => self.data.extend(option.split(',').filter(|o| !o.is_empty())),
@@ -192,6 +195,7 @@ fn push<'a>(b: &mut Builder<'a>, one: &One<'_>, source: Source<'a>, guard: Guard
         recursive: one.options.recursive,
         propagation: one.options.propagation,
         guard,
+        links: one.options.links,
     };
     let params = match source {
         Source::Filesystem { params, .. } | Source::Remount { params, .. } => params,
@@ -240,7 +244,8 @@ fn filesystem(b: &mut Builder<'_>, r: &Request<'_>, one: &One<'_>) -> Result<(),
         let attrs = Attrs { set: one.options.attrs.set & !RDONLY, ..one.options.attrs };
         let (recursive, propagation) = (one.options.recursive, one.options.propagation);
         let target = b.arena.cstr(&one.target);
-        let op = MountOp { source, target, attrs, recursive, propagation, guard };
+        let links = one.options.links;
+        let op = MountOp { source, target, attrs, recursive, propagation, guard, links };
         b.push(Op::Mount(b.arena.value(op)), one.origin_with(params));
         b.read_only_later.push((target, one.origin()));
     } else {
@@ -274,7 +279,8 @@ fn bind(b: &mut Builder<'_>, r: &Request<'_>, one: &One<'_>, recursive: bool) ->
     let path = r.bundle.join(source);
     let ids = id_maps::of_bind(r, one.i, one.mount, one.options.id_map)?;
     let from = if ids.is_some() || r.opens_sources_for_child() {
-        BindFrom::Slot(b.demand(Demand::BindSource { mount: one.i, path, recursive, ids }))
+        let follow = one.options.links.source == SourceLink::Follow;
+        BindFrom::Slot(b.demand(Demand::BindSource { mount: one.i, path, recursive, follow, ids }))
     } else {
         BindFrom::Path(b.path(&path))
     };
@@ -356,7 +362,8 @@ fn legacy_cgroups(b: &mut Builder<'_>, r: &Request<'_>, one: &One<'_>, hierarchi
 /// A mount that is a part of what one element of `mounts` asks for.
 fn push_plain<'a>(b: &mut Builder<'a>, one: &One<'_>, source: Source<'a>, target: &'a CStr, attrs: Attrs) {
     let (recursive, propagation) = (Attrs::default(), one.options.propagation);
-    let op = MountOp { source, target, attrs, recursive, propagation, guard: Guard::OutsideProc };
+    let (guard, links) = (Guard::OutsideProc, Links::default());
+    let op = MountOp { source, target, attrs, recursive, propagation, guard, links };
     b.push(Op::Mount(b.arena.value(op)), one.origin());
 }
 
