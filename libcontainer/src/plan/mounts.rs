@@ -386,11 +386,16 @@ fn legacy_source<'a>(b: &Builder<'a>, r: &Request<'_>, hierarchy: &Hierarchy) ->
         controllers.split(',').eq(hierarchy.controllers.iter().map(String::as_str))
     };
     let own = r.cgroup_dirs.iter().find(mine).map(|(_, path)| path.as_path());
-    if !r.valid.namespaces.has(NamespaceKind::Cgroup) {
+    let named = hierarchy.controllers.first().and_then(|c| c.strip_prefix("name="));
+    // In a cgroup namespace that begins at the container's cgroup, that directory bound and a file system mounted anew
+    // look alike but for the name of the source, and the former is cheaper by far. A namespace that is joined may begin
+    // elsewhere.
+    let namespaces = &r.valid.namespaces;
+    let alike = own.is_some() && named.is_none() && namespaces.creates(NamespaceKind::Cgroup);
+    if alike || !namespaces.has(NamespaceKind::Cgroup) {
         let from = BindFrom::Path(b.path(own.unwrap_or(&hierarchy.mount)));
         return Source::Bind { from, recursive: false };
     }
-    let named = hierarchy.controllers.first().and_then(|c| c.strip_prefix("name="));
     let mut params = vec![Param { key: c"source", value: Some(b.arena.cstr(named.unwrap_or("cgroup"))) }];
     params.extend(hierarchy.controllers.iter().map(|c| param(b, c)));
     let otherwise = own.map(|path: &Path| b.path(path));
