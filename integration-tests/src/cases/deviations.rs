@@ -55,7 +55,12 @@ const KNOWN: &[(&str, &str, &str, &str)] = &[
     ("notify/not-for-others", "runc", "1.1", "takes no READY=1 that is not in the first line"),
     ("exec/paused-meanwhile", "runc", "1", "waits until somebody resumes the container"),
     ("exec/paused-meanwhile-unified", "runc", "1", "waits until somebody resumes the container"),
-    ("delete/fork-bomb-host-pidns-unified", "runc", "1.1", "leaves the cgroup if killing takes a moment"),
+    (
+        "delete/fork-bomb-host-pidns-unified",
+        "runc",
+        "1.1",
+        "now and then leaves the cgroup, which is not free of processes at once",
+    ),
     ("update/flags-win", "runc", "1.1", "ignores every flag beside --resources"),
     ("update/idle-and-back", "runc", "1.1", "older than --cpu-idle"),
     (

@@ -5,6 +5,7 @@ use crate::registry::Case;
 mod attacks;
 mod bombs;
 mod capabilities;
+mod cgroup_places;
 mod cgroups;
 mod cgroups_unified;
 mod clocks;
@@ -75,6 +76,7 @@ pub fn all() -> Vec<Case> {
         seccomp_notify::cases(),
         seccomp_record::cases(),
         cgroups::cases(),
+        cgroup_places::cases(),
         resources::cases(),
         intel_rdt::cases(),
         update::cases(),
