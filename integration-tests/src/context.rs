@@ -46,6 +46,13 @@ impl Ctx {
         })
     }
 
+    /// The same case with another runtime.
+    pub(crate) fn with(&self, settings: Settings) -> Result<Self, Failure> {
+        let other = Ctx::new(settings, &self.case_id)?;
+        other.serial.set(self.serial.get() + 1000);
+        Ok(other)
+    }
+
     /// A directory of the case's own, removed afterwards.
     pub fn scratch(&self) -> &Path {
         &self.scratch

@@ -66,6 +66,10 @@ impl Run {
         fs::set_permissions(&probe, fs::Permissions::from_mode(0o755))?;
         // Orphans of a case that had to be killed come here and not to the machine's init.
         sys::become_subreaper()?;
+        let settings = match &settings.without {
+            Some(calls) => settings.hiding(calls, settings.scratch_root.join("runtime"))?,
+            None => settings,
+        };
         Ok(Run { settings })
     }
 

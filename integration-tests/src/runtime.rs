@@ -19,6 +19,8 @@ pub struct Settings {
     pub scratch_root: PathBuf,
     /// Run every case with a cgroup2 mount over `/sys/fs/cgroup`, in a private mount namespace.
     pub unified: bool,
+    /// System calls that do not exist for the runtime, and for what it makes, separated by commas.
+    pub without: Option<String>,
     /// Cycles of the stress case.
     pub stress_cycles: u32,
 }
@@ -51,7 +53,22 @@ impl Settings {
             Some(n) => n.parse().map_err(|_| format!("CORTEN_STRESS={n} is not a number"))?,
         };
         let unified = std::env::var("CORTEN_UNIFIED").is_ok_and(|v| v == "1");
-        Ok(Settings { runtime, name, version, probe, scratch_root, unified, stress_cycles })
+        Ok(Settings { runtime, name, version, probe, scratch_root, unified, without: None, stress_cycles })
+    }
+}
+
+impl Settings {
+    /// The same, where these system calls do not exist: the runtime is started by the probe, which installs a filter.
+    ///
+    /// # Errors
+    /// If the script cannot be written.
+    pub fn hiding(&self, calls: &str, script: PathBuf) -> std::io::Result<Self> {
+        let quote = |path: &Path| format!("'{}'", path.display().to_string().replace('\'', "'\\''"));
+        let probe = self.scratch_root.join("probe");
+        let (probe, runtime) = (quote(&probe), quote(&self.runtime));
+        std::fs::write(&script, format!("#!/bin/sh\nexec {probe} without {calls} {runtime} \"$@\"\n"))?;
+        std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+        Ok(Settings { runtime: script, without: Some(calls.to_owned()), ..self.clone() })
     }
 }
 

@@ -205,7 +205,7 @@ fn because(why: &str) -> String {
 
 /// Something that the operating system refused, on a path.
 #[derive(Debug, thiserror::Error)]
-#[error("{doing} {}: {}", path.display(), Strerror(source))]
+#[error("{doing} {}: {}{}", path.display(), Strerror(source), Since(doing, source))]
 pub struct PathError {
     /// The system call or the action, such as `open` or `write "max" to`.
     pub doing: &'static str,
@@ -228,7 +228,7 @@ impl PathError {
 
 /// Something that the operating system refused, on no path.
 #[derive(Debug, thiserror::Error)]
-#[error("{call}: {}", Strerror(source))]
+#[error("{call}: {}{}", Strerror(source), Since(call, source))]
 pub struct SyscallError {
     /// The system call.
     pub call: &'static str,
@@ -257,6 +257,27 @@ impl fmt::Display for Strerror<'_> {
             }
             _ => f.write_str(text),
         }
+    }
+}
+
+/// Which kernel has a system call that this one lacks; nothing for other errors.
+pub(crate) struct Since<'a>(pub &'a str, pub &'a io::Error);
+
+impl fmt::Display for Since<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.1.raw_os_error() != Some(libc::ENOSYS) {
+            return Ok(());
+        }
+        let version = match self.0 {
+            "pidfd_send_signal" => "5.1",
+            "open_tree" | "move_mount" | "fsopen" | "fsconfig" | "fsmount" | "fspick"
+            | "create filesystem" => "5.2",
+            "pidfd_open" | "clone3" => "5.3",
+            "close_range" => "5.9, or a /proc",
+            "mount_setattr" => "5.12",
+            _ => return Ok(()),
+        };
+        write!(f, " (needs Linux {version})")
     }
 }
 

@@ -1,5 +1,6 @@
 //! What this machine is like: the only reader of such things.
 
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use rustix::fs::{stat, statfs};
@@ -45,6 +46,19 @@ pub(crate) fn selinux_is_enabled() -> bool {
 /// Whether the kernel has AppArmor switched on. Only asked when there is a profile.
 pub(crate) fn apparmor_is_enabled() -> bool {
     std::fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with(b"Y"))
+}
+
+/// What nothing stands in for, and what a container could not even be deleted without.
+///
+/// # Errors
+///
+/// `ENOSYS`, which says of which Linux version the call is.
+pub(crate) fn check_kernel() -> Result<()> {
+    let own = rustix::process::Pid::from_raw(std::process::id().cast_signed())
+        .unwrap_or(rustix::process::Pid::INIT);
+    let opened = rustix::process::pidfd_open(own, rustix::process::PidfdFlags::empty());
+    let pidfd = opened.map_err(SyscallError::calling("pidfd_open"))?;
+    Ok(crate::launch::sys::signal(pidfd.as_fd(), 0).map_err(SyscallError::calling("pidfd_send_signal"))?)
 }
 
 /// Whether the runtime is in a user namespace other than the initial one. Only asked when something was refused.

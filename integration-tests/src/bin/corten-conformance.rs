@@ -17,6 +17,7 @@ Usage: corten-conformance --runtime PATH [options]
   --filter STR     only the cases whose name, area or clause contains STR; may be given again
   --root-dir DIR   where bundles and state live (default: the temporary directory)
   --probe PATH     the program that runs in the containers (default: corten-probe beside this program)
+  --without CALLS  as on a kernel that lacks these system calls (openat2,clone3,…)
   --unified        show every case a unified cgroup hierarchy, in a private mount namespace
   --tap            print the Test Anything Protocol
   --list           print the cases and what they judge, and stop
@@ -36,6 +37,7 @@ struct Options {
     root_dir: Option<PathBuf>,
     filters: Vec<String>,
     unified: bool,
+    without: Option<String>,
     tap: bool,
     list: bool,
     clauses: bool,
@@ -67,6 +69,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
             "--junit" => o.junit = Some(value()?.into()),
             "--record" => o.record = Some(value()?.into()),
             "--page" => o.page.push(value()?.into()),
+            "--without" => o.without = Some(value()?),
             "--filter" => o.filters.push(value()?),
             "-j" => o.jobs = Some(value()?.parse().map_err(|_| "-j needs a number".to_owned())?),
             "--unified" => o.unified = true,
@@ -110,6 +113,7 @@ fn judge(o: &Options, chosen: &[Case]) -> Result<ExitCode, String> {
     let probe = o.probe.clone().unwrap_or_else(probe_beside_us);
     let mut settings = Settings::new(runtime, &probe, o.root_dir.clone())?;
     settings.unified |= o.unified;
+    settings.without = o.without.clone();
     println!("# {} {} ({})", settings.name, settings.version, settings.runtime.display());
     let run = Run::new(settings).map_err(|e| e.to_string())?;
     if o.tap {

@@ -5,6 +5,7 @@ use crate::registry::{Case, Need};
 use crate::{Bundle, Container, Ctx, Failure, ensure, ensure_eq, sys};
 use serde_json::json;
 use std::fs;
+use std::io::Write;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
 use std::time::Duration;
@@ -154,7 +155,13 @@ fn runtime_binary_by_init(ctx: &Ctx) -> Verdict {
         error != Some(libc::ETXTBSY)
     });
     let refused = matches!(answer, Some(libc::EROFS | libc::EPERM | libc::EACCES));
-    ensure!(refused, "the file of /proc/{pid}/exe before the start, opened for writing: {answer:?}");
+    // A sealed copy in memory can be opened, but not written.
+    let path = format!("/proc/self/fd/{}", handle.as_raw_fd());
+    let written = fs::OpenOptions::new().write(true).open(path).and_then(|mut file| file.write_all(b"#"));
+    ensure!(
+        refused || written.is_err(),
+        "the file of /proc/{pid}/exe before the start could be written: {answer:?}"
+    );
     ensure!(fs::read(&copy)? == before, "the runtime's binary was changed");
     rt("delete").args(["--force", &id]).ok()?;
     Ok(())

@@ -35,6 +35,7 @@ mod mounts;
 mod namespaces;
 mod net_devices;
 mod notify;
+mod old_kernels;
 mod optional;
 mod parity;
 mod process;
@@ -97,6 +98,7 @@ pub fn all() -> Vec<Case> {
         attacks::cases(),
         faults::cases(),
         bombs::cases(),
+        old_kernels::cases(),
         stress::cases(),
         many::cases(),
     ];

@@ -337,7 +337,7 @@ fn rich(ctx: &Ctx) -> Result<Bundle, Failure> {
 }
 
 /// The same facts without numbers that are others each time.
-fn lasting(facts: &Value) -> Value {
+pub(crate) fn lasting(facts: &Value) -> Value {
     let mut facts = facts.clone();
     let Some(map) = facts.as_object_mut() else { return facts };
     map.remove("ns");

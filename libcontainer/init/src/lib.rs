@@ -24,9 +24,11 @@ mod own_binary;
 mod paths;
 mod plan;
 mod program;
+mod remount;
 mod run;
 #[allow(unsafe_code)]
 pub mod sys;
+mod walk;
 
 pub use frame::{Frame, Phase, Step, Verb};
 pub use own_binary::{OwnBinary, Segment};

@@ -20,6 +20,7 @@ use crate::frame::Step;
 use crate::nodes::find_null;
 use crate::paths::{Create, PATH_MAX, PathBuffer, open_in_root, resolve, resolve_or_create, resolve_real};
 use crate::plan::{Attrs, BindFrom, Guard, MountOp, Param, Slot, Source, SourceLink};
+use crate::remount;
 use crate::sys::{MountAttr, mount_setattr};
 
 /// Descriptors that the parent opened.
@@ -45,6 +46,21 @@ pub(crate) fn copy_tree(from: BorrowedFd<'_>, path: &CStr, recursive: bool) -> R
     open_tree(from, path, flags).at(Step::OpenTree)
 }
 
+/// Changes attributes of a detached mount. What this kernel does only once it is attached is returned.
+fn change_detached(mount: BorrowedFd<'_>, attrs: Attrs) -> Result<Attrs> {
+    match change_attrs(mount, false, attrs) {
+        Ok(()) => Ok(Attrs::default()),
+        Err(Failure { errno: Errno::NOSYS, .. }) => Ok(attrs),
+        Err(e) => Err(e),
+    }
+}
+
+/// Changes attributes of an attached mount.
+pub(crate) fn change_attached(mount: BorrowedFd<'_>, attrs: Attrs) -> Result {
+    let left = change_detached(mount, attrs)?;
+    if left.is_empty() { Ok(()) } else { remount::change_attached(mount, left).at(Step::MountSetattr) }
+}
+
 /// Changes attributes of a mount, or of all of its tree.
 pub(crate) fn change_attrs(mount: BorrowedFd<'_>, recursive: bool, attrs: Attrs) -> Result {
     if attrs.is_empty() {
@@ -54,14 +70,18 @@ pub(crate) fn change_attrs(mount: BorrowedFd<'_>, recursive: bool, attrs: Attrs)
     mount_setattr(mount, recursive, &attr).at(Step::MountSetattr)
 }
 
-/// Changes the propagation of a mount; `flags` are `MS_*`.
+/// Changes the propagation of an attached mount; `flags` are `MS_*`.
 pub(crate) fn change_propagation(mount: BorrowedFd<'_>, flags: u32) -> Result {
     const MS_REC: u32 = 0x4000;
     if flags == 0 {
         return Ok(());
     }
     let attr = MountAttr { propagation: u64::from(flags & !MS_REC), ..MountAttr::default() };
-    mount_setattr(mount, flags & MS_REC != 0, &attr).at(Step::Propagation)
+    match mount_setattr(mount, flags & MS_REC != 0, &attr) {
+        Err(Errno::NOSYS) => remount::change_propagation(mount, flags),
+        done => done,
+    }
+    .at(Step::Propagation)
 }
 
 /// Carries out one element of `mounts`.
@@ -70,10 +90,11 @@ pub(crate) fn attach_mount(root: BorrowedFd<'_>, slots: &impl Slots, op: &MountO
         Source::Filesystem { fstype, params, inherit_mode, copy_up: copies, label, otherwise } => {
             let (target, existed) = target_of(root, op, Create::Directory)?;
             let mode = if inherit_mode && existed { Some(mode_of(target.as_fd())?) } else { None };
+            let mut left = Attrs::default();
             let made = match make_filesystem(fstype, params, mode, op.attrs.set) {
                 Err(Failure { errno: Errno::PERM | Errno::BUSY, .. }) if otherwise.is_some() => {
                     let mount = copy_tree(CWD, otherwise.unwrap_or(c""), false)?;
-                    change_attrs(mount.as_fd(), false, op.attrs)?;
+                    left = change_detached(mount.as_fd(), op.attrs)?;
                     mount
                 }
                 other => other?,
@@ -84,7 +105,7 @@ pub(crate) fn attach_mount(root: BorrowedFd<'_>, slots: &impl Slots, op: &MountO
             if copies && existed {
                 copy_up(target.as_fd(), made.as_fd())?;
             }
-            finish(made.as_fd(), target.as_fd(), op)
+            finish(made.as_fd(), target.as_fd(), op, left)
         }
         Source::Bind { from, recursive } => bind(root, slots, op, from, recursive),
         Source::Remount { params, reconfigure } => remount(root, op, params, reconfigure),
@@ -125,8 +146,8 @@ fn bind(
         return Err(Errno::INVAL).at(Step::NotProc);
     }
     let (target, _) = target_of(root, op, create)?;
-    change_attrs(mount, false, op.attrs)?;
-    finish(mount, target.as_fd(), op)
+    let left = change_detached(mount, op.attrs)?;
+    finish(mount, target.as_fd(), op, left)
 }
 
 /// Copies the mount tree at a path, detached; a link at its end is not followed.
@@ -173,17 +194,18 @@ fn split(path: &CStr) -> Result<(PathBuffer, &CStr)> {
     Ok((dir, name))
 }
 
-/// Attributes of the whole tree, the place in the root, and propagation.
-fn finish(mount: BorrowedFd<'_>, target: BorrowedFd<'_>, op: &MountOp<'_>) -> Result {
+/// Attributes of the whole tree, the place in the root, what of the attributes is left, and propagation.
+fn finish(mount: BorrowedFd<'_>, target: BorrowedFd<'_>, op: &MountOp<'_>, left: Attrs) -> Result {
     change_attrs(mount, true, op.recursive)?;
     attach(mount, target)?;
+    change_attached(mount, left)?;
     change_propagation(mount, op.propagation)
 }
 
 /// `remount`: other attributes for what is there, and other parameters for its filesystem.
 fn remount(root: BorrowedFd<'_>, op: &MountOp<'_>, params: &[Param<'_>], reconfigure: bool) -> Result {
     let target = resolve(root, op.target).at(Step::Resolve)?;
-    change_attrs(target.as_fd(), false, op.attrs)?;
+    change_attached(target.as_fd(), op.attrs)?;
     change_attrs(target.as_fd(), true, op.recursive)?;
     if reconfigure {
         let flags = FsPickFlags::FSPICK_CLOEXEC | FsPickFlags::FSPICK_EMPTY_PATH;
@@ -319,8 +341,18 @@ pub(crate) fn make_read_only(root: BorrowedFd<'_>, paths: &[&CStr]) -> Result {
             Err(e) => return Err(e).at_item(Step::Resolve, i as u64),
         };
         let copy = copy_tree(target.as_fd(), c"", true).map_err(at)?;
-        change_attrs(copy.as_fd(), true, READ_ONLY).map_err(at)?;
-        attach(copy.as_fd(), target.as_fd()).map_err(at)?;
+        match change_attrs(copy.as_fd(), true, READ_ONLY) {
+            Err(Failure { errno: Errno::NOSYS, .. }) => {
+                // One mount at a time then, and what is mounted below is not shown at all.
+                let copy = copy_tree(target.as_fd(), c"", false).map_err(at)?;
+                attach(copy.as_fd(), target.as_fd()).map_err(at)?;
+                change_attached(copy.as_fd(), READ_ONLY).map_err(at)?;
+            }
+            done => {
+                done.map_err(at)?;
+                attach(copy.as_fd(), target.as_fd()).map_err(at)?;
+            }
+        }
     }
     Ok(())
 }

@@ -12,12 +12,13 @@ use rustix::io::Errno;
 
 use crate::channel::{At, Failure, Result, retry};
 use crate::frame::Step;
+use crate::walk::{Links, open_in};
 
 /// `PATH_MAX`
 pub(crate) const PATH_MAX: usize = 4096;
 
 /// As many links as the kernel follows.
-const MAX_LINKS: usize = 40;
+pub(crate) const MAX_LINKS: usize = 40;
 
 /// How often a resolution that raced with a rename elsewhere (EAGAIN) is tried again.
 const MAX_RACES: usize = 256;
@@ -55,6 +56,18 @@ impl PathBuffer {
         Ok(())
     }
 
+    /// Takes the last component off, and the slash before it.
+    pub fn cut_last(&mut self) {
+        let slash = self.as_bytes().iter().rposition(|b| *b == b'/').unwrap_or(0);
+        self.truncate(slash);
+    }
+
+    /// The last component.
+    pub fn last_name(&self) -> &[u8] {
+        let name = self.as_bytes().iter().rposition(|b| *b == b'/').map_or(0, |slash| slash + 1);
+        &self.as_bytes()[name..]
+    }
+
     fn truncate(&mut self, len: usize) {
         self.len = len;
         self.bytes[len] = 0;
@@ -68,7 +81,7 @@ impl PathBuffer {
         had_one
     }
 
-    fn as_bytes(&self) -> &[u8] {
+    pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..self.len]
     }
 
@@ -109,7 +122,14 @@ fn open_how(
     let path = if path.is_empty() { c"." } else { path };
     let mut races = 0;
     loop {
-        match openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), how) {
+        let opened = match openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), how) {
+            Err(Errno::NOSYS) => {
+                let refuse = how.contains(ResolveFlags::NO_SYMLINKS);
+                open_in(root, path, flags, if refuse { Links::Refuse } else { Links::Follow })
+            }
+            other => other,
+        };
+        match opened {
             Err(Errno::INTR) => {}
             Err(Errno::AGAIN) if races < MAX_RACES => races += 1,
             other => return other,
@@ -180,7 +200,7 @@ fn existing_prefix(root: BorrowedFd<'_>, path: &mut PathBuffer, full: usize) -> 
 }
 
 /// Start and end of the component after byte `from`.
-fn next_component(path: &[u8], from: usize) -> Option<(usize, usize)> {
+pub(crate) fn next_component(path: &[u8], from: usize) -> Option<(usize, usize)> {
     let start = from + path[from..].iter().position(|b| *b != b'/')?;
     let len = path[start..].iter().position(|b| *b == b'/').unwrap_or(path.len() - start);
     Some((start, start + len))

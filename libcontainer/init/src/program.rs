@@ -39,10 +39,11 @@ fn usable(path: &CStr, never: (u64, u64)) -> Result {
         return Err(Errno::ISDIR).at(Step::FindProgram);
     }
     match sys::may_execute(fd.as_fd()) {
-        // Linux 5.7 and older cannot say beforehand; execve will.
-        Err(Errno::NOSYS) => Ok(()),
-        other => other.at(Step::FindProgram),
+        // Linux 5.7 and older: by the real ids, which are the same by now.
+        Err(Errno::NOSYS) => sys::access(path),
+        other => other,
     }
+    .at(Step::FindProgram)
 }
 
 /// `HOME=` and the home directory of the user in the container's `/etc/passwd`; `/` when it is not in there.

@@ -4,7 +4,7 @@ use core::ffi::CStr;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
-use rustix::io::Errno;
+use rustix::io::{Errno, FdFlags};
 use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, mount_move, unmount};
 use rustix::net::{SocketFlags, accept_with};
 use rustix::process::{chdir, chroot, fchdir, pivot_root, setsid};
@@ -14,7 +14,7 @@ use crate::clocks::set_clocks;
 use crate::console::make_console;
 use crate::frame::{Frame, Phase, Step, Verb};
 use crate::identity;
-use crate::mounts::{self, Slots, attach, attach_mount, change_attrs, copy_tree};
+use crate::mounts::{self, Slots, attach, attach_mount, change_attached, copy_tree};
 use crate::nodes::make_nodes;
 use crate::own_binary::{self, OwnBinary};
 use crate::paths::{Create, PathBuffer, resolve_or_create};
@@ -160,14 +160,22 @@ fn fail(channel: &Channel<'_>, op: usize, failure: Failure) -> ! {
 
 /// Closes what the runtime, or the one who called it, had open besides.
 fn close_others(keep: &[RawFd]) -> Result {
+    match close_ranges(keep) {
+        Err(Errno::NOSYS) => sys::close_listed(keep),
+        done => done,
+    }
+    .at(Step::CloseRange)
+}
+
+fn close_ranges(keep: &[RawFd]) -> rustix::io::Result<()> {
     let mut next = 3u32;
     for fd in keep.iter().map(|fd| fd.unsigned_abs()) {
         if fd > next {
-            sys::close_range(next, fd - 1, 0).at(Step::CloseRange)?;
+            sys::close_range(next, fd - 1, 0)?;
         }
         next = next.max(fd + 1);
     }
-    sys::close_range(next, u32::MAX, 0).at(Step::CloseRange)
+    sys::close_range(next, u32::MAX, 0)
 }
 
 /// The usher's life: it enters the namespaces, and clones the container's process as its own sibling.
@@ -196,9 +204,8 @@ fn show_in(launch: &Launch<'_>, usher: &Usher<'_>) -> Result<Cloned> {
 impl Launch<'_> {
     /// Closes a descriptor that has done its work: what is open can be found by whoever may look into this process.
     fn give_up(&self, slot: Slot) {
-        let fd = rustix::fd::AsRawFd::as_raw_fd(&self.slot(slot)).unsigned_abs();
         // If it is not open there is nothing to close.
-        let _ = sys::close_range(fd, fd, 0);
+        let _ = sys::close(rustix::fd::AsRawFd::as_raw_fd(&self.slot(slot)));
     }
 
     fn join(&self, join: Join) -> rustix::io::Result<()> {
@@ -259,7 +266,7 @@ impl<'a> Init<'a> {
             Op::RootPropagation { flags } => propagate(*flags),
             Op::Mask { paths, empty } => mounts::mask(self.root(), paths, empty),
             Op::ReadOnly { paths } => mounts::make_read_only(self.root(), paths),
-            Op::ReadOnlyRoot => change_attrs(self.root(), false, Attrs { set: 1, clear: 0 }),
+            Op::ReadOnlyRoot => change_attached(self.root(), Attrs { set: 1, clear: 0 }),
             Op::Procfs => self.open_procfs(),
             Op::Sysctl { path, value } => self.write_proc(path, value),
             Op::Attribute { paths, value } => self.write_first(paths, value),
@@ -358,7 +365,11 @@ impl<'a> Init<'a> {
         // `thread-self` is a symbolic link, the only kind that a path of the plan goes through; it is the kernel's own.
         let how = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_MAGICLINKS;
         let flags = OFlags::WRONLY | OFlags::CLOEXEC;
-        let file = retry(|| openat2(procfs, path, flags, Mode::empty(), how)).at(Step::Open)?;
+        let file = match retry(|| openat2(procfs, path, flags, Mode::empty(), how)) {
+            Err(Errno::NOSYS) => open_within(procfs, path, flags),
+            opened => opened,
+        }
+        .at(Step::Open)?;
         let written = retry(|| rustix::io::write(&file, value)).at(Step::Write)?;
         if written == value.len() { Ok(()) } else { Err(Errno::IO).at(Step::Write) }
     }
@@ -444,7 +455,19 @@ impl<'a> Init<'a> {
         self.procfs = None;
         const CLOSE_RANGE_CLOEXEC: u32 = 4;
         let preserved = self.user_program().map_or(0, |program| program.preserve_fds);
-        sys::close_range(preserved.saturating_add(3), u32::MAX, CLOSE_RANGE_CLOEXEC).at(Step::CloseRange)
+        let first = preserved.saturating_add(3);
+        match sys::close_range(first, u32::MAX, CLOSE_RANGE_CLOEXEC) {
+            // Before Linux 5.11: what this process was born with; all else was opened with the flag.
+            Err(Errno::NOSYS | Errno::INVAL) => {
+                let own = self.launch.keep.iter().filter(|fd| fd.unsigned_abs() >= first);
+                own.map(|fd| rustix::io::fcntl_setfd(sys::borrow(*fd), FdFlags::CLOEXEC))
+                    // Some have done their work and are closed.
+                    .filter(|done| *done != Err(Errno::BADF))
+                    .collect()
+            }
+            done => done,
+        }
+        .at(Step::CloseRange)
     }
 
     fn user_program(&self) -> Option<&'a Program<'a>> {
@@ -476,6 +499,14 @@ fn become_root() -> Result {
 fn open_directory(path: &CStr) -> Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     openat(CWD, path, flags, Mode::empty()).at(Step::Open)
+}
+
+/// Opens a file of this very filesystem, for where `openat2` cannot see to that. Nobody has mounted anything on a
+/// filesystem that is attached nowhere; the check says so.
+fn open_within(directory: BorrowedFd<'_>, path: &CStr, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    let file = retry(|| openat(directory, path, flags | OFlags::NOFOLLOW, Mode::empty()))?;
+    let same = rustix::fs::fstat(&file)?.st_dev == rustix::fs::fstat(directory)?.st_dev;
+    if same { Ok(file) } else { Err(Errno::XDEV) }
 }
 
 fn propagate(flags: u32) -> Result {

@@ -3,6 +3,7 @@
 //! Numbers and layouts are those of the kernel's uapi headers; each wrapper names its man page.
 
 mod calls;
+mod legacy;
 
 use core::cell::Cell;
 use core::ffi::{CStr, c_char};
@@ -14,6 +15,8 @@ use syscalls::{Sysno, syscall};
 
 pub use calls::effective_ids;
 pub(crate) use calls::{NoWayBack, umask};
+pub use legacy::close_listed;
+pub(crate) use legacy::{access, close};
 
 use crate::bpf::SockFilter;
 use crate::own_binary::Segment;
@@ -172,7 +175,11 @@ pub(crate) fn spawn(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Cloned
     // With CLONE_PARENT the kernel takes the signal from the usher, and refuses one here.
     let signal = if flags & CLONE_PARENT != 0 { 0 } else { SIGCHLD };
     // SAFETY: the child runs this crate only, and the flags that would share memory are masked out.
-    unsafe { clone3(flags, cgroup, signal) }
+    match unsafe { clone3(flags, cgroup, signal) } {
+        // SAFETY: the same.
+        Err(Errno::NOSYS) if cgroup.is_none() => unsafe { legacy::clone(flags, signal) },
+        done => done,
+    }
 }
 
 /// close_range(2), Linux 5.9.

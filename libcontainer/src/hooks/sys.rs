@@ -119,9 +119,12 @@ impl Child<'_> {
             {
                 self.give_up(CHDIR);
             }
-            // Whatever the host program has open without O_CLOEXEC. Before Linux 5.11 this fails, and what remains open is
-            // what the host program leaves open for any child.
-            libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);
+            // Whatever the host program has open without O_CLOEXEC.
+            if libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) != 0 {
+                // Before Linux 5.11. Without a /proc, what remains open is what the host program leaves open for any
+                // child.
+                let _ = corten_init::sys::close_listed(&[self.report.as_raw_fd()]);
+            }
             libc::execve(self.program.as_ptr(), self.argv.pointers.as_ptr(), self.envp.pointers.as_ptr());
         }
         self.give_up(EXECVE)

@@ -6,7 +6,7 @@ use std::io;
 use corten_init::{Frame, Step};
 
 use super::net_devices::NetDeviceError;
-use crate::error::Strerror;
+use crate::error::{Since, Strerror};
 use crate::plan::Origin;
 
 /// Everything that goes wrong between the clone and the user's program.
@@ -61,7 +61,7 @@ pub enum LaunchError {
         hint: &'static str,
     },
     /// The ids of a mount could not be mapped.
-    #[error("mounts[{mount}].uidMappings: {step}: {}{}", Strerror(source), InBrackets(.hint))]
+    #[error("mounts[{mount}].uidMappings: {step}: {}{}{}", Strerror(source), InBrackets(.hint), Since(step, source))]
     IdMappedMount {
         /// Index in `mounts`.
         mount: usize,
@@ -275,6 +275,6 @@ impl fmt::Display for InitFailure {
         if !checked_only {
             write!(f, ": {}", Strerror(&self.source))?;
         }
-        f.write_str(self.hint())
+        write!(f, "{}{}", self.hint(), Since(self.step.name(), &self.source))
     }
 }

@@ -271,7 +271,9 @@ impl Session {
             }
             let mut bytes = [0u8; 64];
             return match receive_descriptor(self.socket.as_fd(), &mut bytes, RecvFlags::DONTWAIT) {
-                Ok((0, _)) | Err(Errno::CONNRESET) => Ok(None),
+                Ok((0, _)) => Ok(None),
+                // It went without having read all, which the kernel says before what it had to say.
+                Err(Errno::CONNRESET) => continue,
                 Ok((n, descriptor)) => match Frame::from_bytes(&bytes[..n]) {
                     Some(frame) => {
                         self.listener = descriptor.or(self.listener.take());

@@ -21,7 +21,7 @@ use crate::cgroup::{Cgroup, DevicePolicy, Scope, Write, lower};
 use crate::config::{Config, Hooks, NamespaceKind, Process};
 use crate::error::{ConfigError, Error, FieldPath, PathError, Problem, Result};
 use crate::hooks::{self, run_all_hooks, run_hooks};
-use crate::host::{HostFacts, in_user_namespace};
+use crate::host::{HostFacts, check_kernel, in_user_namespace};
 use crate::launch::notify::make_directory;
 use crate::launch::{
     ConsoleSocket, Event, Gate, LaunchError, NetDevices, Session, Sources, open_namespace, prepare, sys,
@@ -138,6 +138,7 @@ pub(super) fn build(store: &Store, options: &CreateOptions, wanted: Wanted) -> R
         let why = "to start a container";
         return Err(ConfigError::new(FieldPath::new("process"), Problem::Missing { why }).into());
     }
+    check_kernel()?;
     let host = HostFacts::probe()?;
     check_circumstances(&valid, &host)?;
     let filter = compile_filter(&bundle.config, valid.config.process.as_ref(), wanted.gate)?;

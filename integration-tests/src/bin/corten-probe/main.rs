@@ -19,7 +19,9 @@ use std::io::Write;
 
 /// Executes the steps; the exit code is 0 unless a step says otherwise.
 fn run(args: &[String]) -> i32 {
-    for step in args.get(1..).unwrap_or_default().split(|a| a == "+") {
+    // Everything after it is the command line of another program.
+    let is_wrapper = args.get(1).is_some_and(|name| name == "without");
+    for step in args.get(1..).unwrap_or_default().split(|a| a == "+" && !is_wrapper) {
         let Some((name, rest)) = step.split_first() else { continue };
         let rest: Vec<&str> = rest.iter().map(String::as_str).collect();
         let answer = steps::run(name, &rest);

@@ -42,6 +42,7 @@ pub fn run(name: &str, args: &[&str]) -> io::Result<Value> {
             std::os::unix::fs::chown(path, Some(number(uid)?), None).map(|()| json!({}))
         }
         ("exec", [program, rest @ ..]) => spawn(program, rest),
+        ("without", [calls, program, rest @ ..]) => without(calls, program, rest),
         ("syscall", [nr, rest @ ..]) => syscall(nr, rest),
         ("syscall32", [nr]) => sys::syscall32(number(nr)?),
         ("bomb", []) => sys::bomb(),
@@ -131,6 +132,16 @@ fn access_time(path: &str) -> io::Result<Value> {
 fn spawn(program: &str, args: &[&str]) -> io::Result<Value> {
     let out = std::process::Command::new(program).args(args).output()?;
     Ok(json!({"code": out.status.code(), "stdout": String::from_utf8_lossy(&out.stdout)}))
+}
+
+/// Becomes a program for which the system calls of a comma-separated list do not exist.
+fn without(calls: &str, program: &str, args: &[&str]) -> io::Result<Value> {
+    use std::os::unix::process::CommandExt;
+    let number = |name: &str| name.parse::<syscalls::Sysno>().map_err(|()| io::ErrorKind::InvalidInput);
+    let numbers =
+        calls.split(',').map(|name| number(name).map(|nr| nr.id() as u32)).collect::<Result<Vec<_>, _>>()?;
+    sys::forbid(&numbers)?;
+    Err(std::process::Command::new(program).args(args).exec())
 }
 
 fn syscall(nr: &str, args: &[&str]) -> io::Result<Value> {
