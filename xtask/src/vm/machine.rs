@@ -26,7 +26,8 @@ const SHARED: &str = "srv";
 
 /// What the kernel is told. Nothing but errors on the console; a panic ends the machine.
 const KERNEL_ARGUMENTS: &str = "console=ttyS0 quiet loglevel=4 panic=-1 rw apparmor=1 security=apparmor \
-    systemd.show_status=false systemd.firstboot=off";
+    systemd.show_status=false systemd.firstboot=off audit=0 \
+    mitigations=off nokaslr nowatchdog no_timer_check random.trust_cpu=on";
 
 /// How a boot ended.
 pub enum Ending {
@@ -165,6 +166,7 @@ impl<'i> Machine<'i> {
             "--shared-dir=/srv",
             "--sandbox=none",
             "--log-level=warn",
+            "--cache=always",
         ]);
         let child = self.spawn(&mut command, "virtiofsd")?;
         let socket = self.directory.path().join("socket");
@@ -183,7 +185,14 @@ impl<'i> Machine<'i> {
         let mut command = in_tree(&self.image.tree, "/usr/bin/qemu-system-x86_64");
         command.env("TMPDIR", "/mnt/tmp");
         command.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
-        command.args(["-machine", "q35,memory-backend=ram", "-accel", "tcg,thread=multi", "-cpu", "max"]);
+        command.args([
+            "-machine",
+            "q35,memory-backend=ram",
+            "-accel",
+            "tcg,thread=multi,tb-size=512",
+            "-cpu",
+            "max,la57=off",
+        ]);
         command.args(["-smp", CPUS, "-m", MEMORY]);
         command.args(["-object", &format!("memory-backend-memfd,id=ram,size={MEMORY},share=on")]);
         command.args(["-kernel", "/vm/kernel", "-initrd", "/vm/initramfs", "-append", KERNEL_ARGUMENTS]);
