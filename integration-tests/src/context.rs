@@ -261,7 +261,7 @@ impl Ctx {
 
     /// Polls until the condition holds or the time is over.
     pub fn wait_for(&self, limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
-        let end = Instant::now() + limit;
+        let end = crate::process::deadline(limit);
         while !condition() {
             if Instant::now() > end {
                 return false;

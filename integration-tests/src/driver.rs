@@ -120,7 +120,7 @@ impl Run {
                 sys::reap(*pid);
             }
             leaks::cgroups_left(case_id);
-            return Ok(Outcome::Fail(format!("did not end in {:?}", case.limit)));
+            return Ok(Outcome::Fail(format!("did not end in {:?}", crate::process::patience(case.limit))));
         };
         let file = outcome_file(&self.settings, case_id);
         match fs::read(&file) {

@@ -73,7 +73,7 @@ pub fn descendants(of: i32) -> Vec<i32> {
 /// is described and killed.
 pub fn reap_descendants() -> Vec<String> {
     let me = std::process::id() as i32;
-    let end = Instant::now() + Duration::from_secs(2);
+    let end = crate::process::deadline(Duration::from_secs(2));
     loop {
         crate::process::reap_orphans();
         let alive = descendants(me);

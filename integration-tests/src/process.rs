@@ -11,11 +11,26 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long a command may take.
 pub const LIMIT: Duration = Duration::from_secs(20);
+
+/// Multiplies every time limit: on a machine under software emulation everything takes longer.
+pub const PATIENCE_VARIABLE: &str = "CORTEN_PATIENCE";
+
+/// The time limit on this machine: [`PATIENCE_VARIABLE`] times as long as it is on an ordinary one.
+pub fn patience(limit: Duration) -> Duration {
+    static FACTOR: OnceLock<u32> = OnceLock::new();
+    let factor = || std::env::var(PATIENCE_VARIABLE).ok()?.parse().ok().filter(|n| *n > 0);
+    limit * *FACTOR.get_or_init(|| factor().unwrap_or(1))
+}
+
+/// When the time is over that may be spent from now on.
+pub fn deadline(limit: Duration) -> Instant {
+    Instant::now() + patience(limit)
+}
 
 static SERIAL: AtomicU32 = AtomicU32::new(0);
 
@@ -50,7 +65,8 @@ impl Cmd {
     /// A command whose output goes to files in the directory `scratch`.
     pub fn new(program: &std::path::Path, scratch: &std::path::Path) -> Self {
         let mut command = Command::new(program);
-        for variable in ["NOTIFY_SOCKET", "LISTEN_FDS", "XDG_RUNTIME_DIR", crate::driver::SETTINGS_VARIABLE] {
+        let ours = [crate::driver::SETTINGS_VARIABLE, PATIENCE_VARIABLE];
+        for variable in ["NOTIFY_SOCKET", "LISTEN_FDS", "XDG_RUNTIME_DIR"].into_iter().chain(ours) {
             command.env_remove(variable);
         }
         let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
@@ -206,7 +222,7 @@ impl Running {
     #[track_caller]
     pub fn finish_reaping(self) -> Result<Out, Failure> {
         let own = self.pid();
-        let end = Instant::now() + self.limit;
+        let end = deadline(self.limit);
         let ended = || fs::read_to_string(format!("/proc/{own}/stat")).is_ok_and(|s| s.contains(") Z "));
         while !ended() && Instant::now() < end {
             reap_orphans();
@@ -224,7 +240,8 @@ impl Running {
             self.child.kill()?;
             self.child.wait()?;
             let err = fs::read_to_string(&self.err).unwrap_or_default();
-            let text = format!("`{}` did not end in {:?}; stderr: {}", self.shown, self.limit, err.trim());
+            let text =
+                format!("`{}` did not end in {:?}; stderr: {}", self.shown, patience(self.limit), err.trim());
             return Err(Failure::new(text));
         };
         let lossy = |p: &PathBuf| fs::read(p).map(|b| String::from_utf8_lossy(&b).into_owned());
@@ -241,7 +258,7 @@ impl Drop for Running {
 /// Waits for a child with a limit; `None` when the time is over.
 pub fn wait_child(child: &mut Child, limit: Duration) -> Result<Option<ExitStatus>, Failure> {
     let pidfd = sys::pidfd_open(child.id() as i32)?;
-    let end = Instant::now() + limit;
+    let end = deadline(limit);
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(Some(status));

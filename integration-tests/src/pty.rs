@@ -73,7 +73,7 @@ impl Pty {
                 return Ok(());
             }
             searched = self.screen.len().saturating_sub(text.len());
-            if !self.read(PATIENCE)? {
+            if !self.read(crate::process::patience(PATIENCE))? {
                 let seen = crate::process::tail(&self.text());
                 return Err(Failure::new(format!("{text:?} did not appear on the terminal, only {seen}")));
             }
@@ -86,7 +86,7 @@ impl Pty {
     /// As for [`Running::finish`].
     pub fn attend(&mut self, running: Running) -> Result<crate::process::Out, Failure> {
         let pidfd = sys::pidfd_open(running.pid())?;
-        let end = Instant::now() + crate::process::LIMIT;
+        let end = crate::process::deadline(crate::process::LIMIT);
         while !sys::wait_readable(&pidfd, Duration::ZERO)? && Instant::now() < end {
             self.read(Duration::from_millis(10))?;
         }

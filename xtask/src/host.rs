@@ -34,6 +34,11 @@ pub enum Profile {
 
 /// Builds one program of the workspace and answers where it is.
 pub fn build(package: &str, profile: Profile) -> Result<PathBuf> {
+    build_of(package, package, profile)
+}
+
+/// Builds a package with several programs and answers where the one of that name is.
+pub fn build_of(package: &str, program: &str, profile: Profile) -> Result<PathBuf> {
     let mut command = cargo();
     command.args(["build", "--quiet", "--message-format=json-render-diagnostics", "--package", package]);
     if profile == Profile::Release {
@@ -44,10 +49,10 @@ pub fn build(package: &str, profile: Profile) -> Result<PathBuf> {
     succeeded(&command, &output)?;
     let mut artifacts = output.stdout.split(|byte| *byte == b'\n').filter_map(|line| {
         let message: Value = serde_json::from_slice(line).ok()?;
-        (message["target"]["name"] == package).then(|| message["executable"].as_str().map(PathBuf::from))?
+        (message["target"]["name"] == program).then(|| message["executable"].as_str().map(PathBuf::from))?
     });
     artifacts.next_back().ok_or_else(|| Error::Missing {
-        what: format!("an executable named {package}"),
+        what: format!("an executable named {program}"),
         hint: "cargo built none under that name",
     })
 }

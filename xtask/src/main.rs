@@ -32,6 +32,8 @@ usage: cargo xtask CHORE [ARG...]
                                   drive the runtime with a private dockerd and containerd, beside runc
   test faults [--runtime PATH] [--every N] [-- COMMAND...]
                                   kill each command at each of its system calls, and let each of them fail (docs/faults.md)
+  test vm [--runtime PATH|NAME] [--systemd-cgroup] [-- FILTER...]
+                                  run the integration tests in a virtual machine (NAME: the machine's runc or crun)
   vm [--share DIR]... [--timeout SECONDS] [--] COMMAND [ARG...]
                                   run a command as root in a virtual machine with systemd and cgroup v2 (see test vm)
   bench [--json] [--runs N] [--cgroup v1|v2|hybrid] [--runtime NAME=PATH]...

@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode};
 use crate::cgroup_view::CgroupView;
 use crate::error::{Doing, Error, Result};
 use crate::host::{self, Profile};
-use crate::{bundle, engines, faults, sys};
+use crate::{bundle, engines, faults, sys, vm};
 
 const INTEGRATION: &str = "corten-integration-tests";
 
@@ -59,6 +59,11 @@ pub fn run(args: &[String]) -> Result<ExitCode> {
     {
         return faults::run(rest);
     }
+    if let [lane, rest @ ..] = args
+        && lane == "vm"
+    {
+        return vm::lane::run(rest);
+    }
     let options = parse(args)?;
     match options.lane {
         Some(lane) => run_lane(lane, &options).map(|()| ExitCode::SUCCESS),
@@ -78,7 +83,7 @@ fn parse(args: &[String]) -> Result<Options> {
                 options.lane = Some(lane.ok_or_else(|| Error::Argument {
                     option: "test",
                     value: name.to_owned(),
-                    expected: "unit, rootless, native, native-v2, faults or engines",
+                    expected: "unit, rootless, native, native-v2, faults, engines or vm",
                 })?);
             }
         }

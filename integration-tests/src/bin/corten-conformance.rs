@@ -27,7 +27,8 @@ Usage: corten-conformance --runtime PATH [options]
   --page FILE      print the conformance page (Markdown) made of records, and stop; may be given again
   -j N             that many cases at once (default: 2)
 
-Environment: CORTEN_STRESS=1 for 300 cycles in the stress case (or a number of cycles).
+Environment: CORTEN_STRESS=1 for 300 cycles in the stress case (or a number of cycles);
+CORTEN_PATIENCE=N multiplies every time limit.
 Exit status: 0 if nothing failed, 1 if something did, 2 for wrong usage.";
 
 #[derive(Default)]

@@ -47,7 +47,7 @@ fn receive(listener: &UnixListener, cmd: Cmd) -> Result<(File, Vec<u8>, Out), Fa
 /// Reads the terminal until this many JSON lines have come.
 fn read_lines(master: &mut File, count: usize) -> Result<Vec<Facts>, Failure> {
     let mut text = String::new();
-    let end = Instant::now() + Duration::from_secs(10);
+    let end = crate::process::deadline(Duration::from_secs(10));
     while text.matches('\n').count() < count && Instant::now() < end {
         if !sys::wait_readable(master, Duration::from_millis(200))? {
             continue;
@@ -154,7 +154,7 @@ fn interaction(ctx: &Ctx) -> Verdict {
     // A line, then end of file.
     s.master.write_all(b"typed\n\x04")?;
     let mut text = String::new();
-    let end = Instant::now() + Duration::from_secs(10);
+    let end = crate::process::deadline(Duration::from_secs(10));
     while !text.contains("\"cat\"") && Instant::now() < end {
         let mut buffer = [0u8; 4096];
         if sys::wait_readable(&s.master, Duration::from_millis(200))? {

@@ -49,7 +49,7 @@ impl Manager {
     /// Listens until this has been said.
     #[track_caller]
     fn expect(&mut self, line: &str) -> Result<(), Failure> {
-        let end = Instant::now() + Duration::from_secs(10);
+        let end = crate::process::deadline(Duration::from_secs(10));
         while !self.heard.lines().any(|heard| heard == line) {
             ensure!(Instant::now() < end, "the manager was not told {line}, only {:?}", self.heard);
             self.listen(Duration::from_millis(100))?;
@@ -172,7 +172,7 @@ fn dies(ctx: &Ctx) -> Verdict {
     let b = bundle(ctx, &[&["exit", "3"]])?;
     let c = Container::new(ctx, &ctx.id());
     let running = run(ctx, &b, &m, &["-d"], &c.id)?.spawn()?;
-    let end = Instant::now() + Duration::from_secs(5);
+    let end = crate::process::deadline(Duration::from_secs(5));
     while Instant::now() < end && c.cmd(&["state"]).run()?.json().is_ok_and(|s| s["status"] != "stopped") {
         m.listen(Duration::from_millis(50))?;
     }

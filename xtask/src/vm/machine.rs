@@ -43,13 +43,14 @@ pub struct Machine<'i> {
     script: String,
     shares: Vec<PathBuf>,
     directory: TempDir,
+    took: Duration,
 }
 
 impl<'i> Machine<'i> {
     /// A machine that will run these lines of shell as root and then go away.
     pub fn new(image: &'i Image, script: &str) -> Result<Self> {
         let directory = TempDir::new()?;
-        Ok(Self { image, script: script.to_owned(), shares: Vec::new(), directory })
+        Ok(Self { image, script: script.to_owned(), shares: Vec::new(), directory, took: Duration::ZERO })
     }
 
     /// Shows a directory of the host in the machine, under the same path, read-only.
@@ -60,7 +61,7 @@ impl<'i> Machine<'i> {
     /// Boots, runs and waits. The command's output goes to this program's while it runs.
     ///
     /// The calling process must have one thread: it gets a mount namespace of its own.
-    pub fn run(&self, limit: Duration) -> Result<Ending> {
+    pub fn run(&mut self, limit: Duration) -> Result<Ending> {
         self.write_exchange()?;
         self.mount()?;
         let begin = Instant::now();
@@ -80,12 +81,18 @@ impl<'i> Machine<'i> {
         };
         drop(machine);
         share.0.wait().doing(|| "wait for virtiofsd".to_owned())?;
+        self.took = begin.elapsed();
         Ok(self.ending(ended.is_some(), limit))
     }
 
     /// A file that both the machine and the host see and may write.
     pub fn exchange(&self, name: &str) -> PathBuf {
         self.directory.path().join("exchange").join(name)
+    }
+
+    /// How long the last run took, from boot to power-off.
+    pub fn seconds(&self) -> u64 {
+        self.took.as_secs()
     }
 
     /// The last words on the machine's console.

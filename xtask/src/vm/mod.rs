@@ -6,6 +6,7 @@
 //! paths that they have on the host, read-only.
 
 mod image;
+pub mod lane;
 mod machine;
 
 use std::path::{Path, PathBuf};

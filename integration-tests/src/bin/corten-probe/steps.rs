@@ -9,6 +9,9 @@ use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+/// How long to wait for what the harness is about to do: it knows how slow the machine is, and the probe does not.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Executes one step.
 pub fn run(name: &str, args: &[&str]) -> io::Result<Value> {
     match (name, args) {
@@ -192,7 +195,7 @@ fn burn(seconds: f64) -> Value {
 }
 
 fn wait_file(path: &str) -> io::Result<Value> {
-    let end = Instant::now() + Duration::from_secs(10);
+    let end = Instant::now() + PATIENCE;
     while !Path::new(path).exists() {
         if Instant::now() > end {
             return Err(io::ErrorKind::TimedOut.into());
@@ -214,7 +217,7 @@ fn flood(lines: u32) -> io::Result<Value> {
 
 /// Waits until the terminal on standard input has this size.
 fn wait_size(rows: u16, columns: u16) -> io::Result<Value> {
-    let end = Instant::now() + Duration::from_secs(10);
+    let end = Instant::now() + PATIENCE;
     let wanted = (json!(rows), json!(columns));
     loop {
         let facts = sys::tty_facts();
