@@ -30,6 +30,7 @@ mod labels;
 mod lifecycle;
 mod many;
 mod mount_links;
+mod limits;
 mod mount_options;
 mod mounts;
 mod namespaces;
@@ -82,6 +83,7 @@ pub fn all() -> Vec<Case> {
         intel_rdt::cases(),
         update::cases(),
         events::cases(),
+        limits::cases(),
         console::cases(),
         terminal::cases(),
         notify::cases(),

@@ -23,7 +23,7 @@ const PREPARE: &str = "\
 modprobe -a loop zram bfq overlay >&2
 echo bfq >/sys/block/vda/queue/scheduler
 echo 256M >/sys/block/zram0/disksize && mkswap /dev/zram0 >/dev/null && swapon /dev/zram0
-systemctl is-system-running --wait >/dev/null
+echo 8 >/proc/sys/vm/nr_hugepages
 mkdir -p /opt/corten/scratch
 ";
 

@@ -51,6 +51,11 @@ pub fn run(name: &str, args: &[&str]) -> io::Result<Value> {
         ("bomb", []) => sys::bomb(),
         ("children", [count, then]) => children(number(count)?, then),
         ("eat-memory", [bytes]) => eat_memory(number(bytes)?),
+        ("hold-memory", [bytes]) => hold_memory(number(bytes)?),
+        ("huge-pages", [count]) => sys::touch_huge_pages(number(count)?),
+        ("fork-bomb", []) => sys::fork_bomb(),
+        ("direct-write", [path, bytes, block]) => direct(path, number(bytes)?, number(block)?, true),
+        ("direct-read", [path, bytes, block]) => direct(path, number(bytes)?, number(block)?, false),
         ("burn", [seconds]) => Ok(burn(number(seconds)?)),
         ("wait-file", [path]) => wait_file(path),
         ("flood", [lines]) => flood(number(lines)?),
@@ -182,6 +187,29 @@ fn eat_memory(bytes: usize) -> io::Result<Value> {
         page[0] = 1;
     }
     Ok(json!({"sum": pages.iter().step_by(4096).map(|b| u64::from(*b)).sum::<u64>()}))
+}
+
+/// As [`eat_memory`], but never gives it back.
+fn hold_memory(bytes: usize) -> io::Result<Value> {
+    let pages = vec![0u8; bytes].leak();
+    for page in pages.chunks_mut(4096) {
+        page[0] = 1;
+    }
+    Ok(json!({}))
+}
+
+/// Writes or reads a file from its beginning, past the page cache, and reports how long that took.
+fn direct(path: &str, bytes: usize, block: usize, write: bool) -> io::Result<Value> {
+    const ALIGNMENT: usize = 4096;
+    let mut file = File::options().read(!write).write(write).custom_flags(libc::O_DIRECT).open(path)?;
+    let mut memory = vec![1u8; block + ALIGNMENT];
+    let skip = memory.as_ptr().align_offset(ALIGNMENT);
+    let buffer = &mut memory[skip..skip + block];
+    let begin = Instant::now();
+    for _ in 0..bytes / block {
+        if write { file.write_all(buffer)? } else { file.read_exact(buffer)? }
+    }
+    Ok(json!({"seconds": begin.elapsed().as_secs_f64()}))
 }
 
 /// Spins and reports how much processor time that took.

@@ -213,6 +213,34 @@ pub fn fork_sleeper() -> io::Result<i32> {
     }
 }
 
+/// Forks all the time, and so does every child.
+pub fn fork_bomb() -> ! {
+    loop {
+        // SAFETY: one thread; parent and child do the same.
+        unsafe { libc::fork() };
+    }
+}
+
+/// Maps huge pages of 2 MiB in a child and touches each.
+pub fn touch_huge_pages(count: usize) -> io::Result<Value> {
+    const SIZE: usize = 2 << 20;
+    in_child(|| {
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_HUGETLB | libc::MAP_HUGE_2MB;
+        // SAFETY: a new mapping, of which one byte in each page is written.
+        unsafe {
+            let pages = libc::mmap(std::ptr::null_mut(), count * SIZE, protection, flags, -1, 0);
+            if pages == libc::MAP_FAILED {
+                return io::Error::last_os_error().raw_os_error().unwrap_or(0);
+            }
+            for page in 0..count {
+                pages.cast::<u8>().add(page * SIZE).write_volatile(1);
+            }
+        }
+        0
+    })
+}
+
 /// SIGKILL and wait, for a child of ours.
 pub fn kill_and_reap(pid: i32) -> io::Result<()> {
     let mut status = 0;
