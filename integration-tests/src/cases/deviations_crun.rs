@@ -3,6 +3,25 @@
 
 /// Cases and their common reason.
 pub const GROUPS: &[(&[&str], &str)] = &[
+    (&["events/*"], "has no events"),
+    (&["notify/*"], "hands the service manager's own socket to the container"),
+    (&["compat/*"], "is not runc: other words, columns and exit codes"),
+    (
+        &["resources-as-runc/*"],
+        "is not runc: converts otherwise, and leaves the cgroup when a limit is refused",
+    ),
+    (&["mount-option/tmpfs-iversion"], "hands iversion to the filesystem, and tmpfs has no such option"),
+    (&["update/no-such-container"], "says it in other words"),
+    (&["edge/state-directory-is-full"], "leaves a directory when the state cannot be written"),
+    (&["edge/state-directory-is-readonly"], "does not say why"),
+    (&["edge/stdin-is-closed"], "crashes without a standard input, and leaves the container"),
+    (&["edge/rootfs-is-tmpfs"], "remounts / read-only without the flags that it had"),
+    (
+        &["refused/personality-flag", "refused/cgroups-path-with-nul", "optional/memory-policy-flag"],
+        "does not check this, or is older than the member",
+    ),
+    (&["refused/without-counterpart-unified"], "leaves the cgroup when a limit is refused"),
+    (&["attack/config-is-fifo"], "waits for a writer when config.json is a FIFO"),
     (
         &[
             "net-device/moved-and-renamed",

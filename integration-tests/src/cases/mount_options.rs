@@ -67,9 +67,11 @@ const RECURSIVE: &[(&str, &str, char, &str)] = &[
     ("MOPT-34", "rnoexec", '+', "noexec"),
     ("MOPT-37", "rnosuid", '+', "nosuid"),
     ("MOPT-38", "rnosymfollow", '+', "nosymfollow"),
+    ("MOPT-36", "rnostrictatime", '+', "relatime"),
     ("MOPT-41", "rrelatime", '+', "relatime"),
     ("MOPT-42", "rro", '+', "ro"),
     ("MOPT-43", "rrw", '-', "ro"),
+    ("MOPT-46", "rstrictatime", '-', "noatime"),
     ("MOPT-47", "rsuid", '-', "nosuid"),
     ("MOPT-48", "rsymfollow", '-', "nosymfollow"),
     ("MOPT-67", "rnodev", '+', "nodev"),
@@ -199,6 +201,7 @@ fn recursive(ctx: &Ctx, option: &str, start: char, word: &str) -> Verdict {
     let flags = match (start, option) {
         ('-', _) => EVERY_FLAG,
         (_, "rrelatime") => libc::MS_NOATIME,
+        (_, "rnostrictatime") => libc::MS_STRICTATIME,
         _ => 0,
     };
     let mut b = tree(ctx, flags)?;
