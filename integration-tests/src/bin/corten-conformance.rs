@@ -15,7 +15,7 @@ Usage: corten-conformance --runtime PATH [options]
 
   --runtime PATH   the runtime to judge (a path, or a name on PATH)
   --filter STR     only the cases whose name, area or clause contains STR; may be given again
-  --without STR    not the cases whose name contains STR; may be given again
+  --skip STR       not the cases whose name contains STR; may be given again
   --root-dir DIR   where bundles and state live (default: the temporary directory)
   --probe PATH     the program that runs in the containers (default: corten-probe beside this program)
   --without CALLS  as on a kernel that lacks these system calls (openat2,clone3,…)
@@ -38,7 +38,7 @@ struct Options {
     probe: Option<PathBuf>,
     root_dir: Option<PathBuf>,
     filters: Vec<String>,
-    without: Vec<String>,
+    skip: Vec<String>,
     unified: bool,
     without: Option<String>,
     tap: bool,
@@ -74,7 +74,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
             "--page" => o.page.push(value()?.into()),
             "--without" => o.without = Some(value()?),
             "--filter" => o.filters.push(value()?),
-            "--without" => o.without.push(value()?),
+            "--skip" => o.skip.push(value()?),
             "-j" => o.jobs = Some(value()?.parse().map_err(|_| "-j needs a number".to_owned())?),
             "--unified" => o.unified = true,
             "--tap" => o.tap = true,
@@ -90,7 +90,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
 fn execute(o: Options) -> Result<ExitCode, String> {
     let wanted = |c: &Case| {
         let hit = |f: &String| c.name.contains(f.as_str()) || c.clauses.contains(&f.as_str());
-        let left_out = o.without.iter().any(|f| c.name.contains(f.as_str()));
+        let left_out = o.skip.iter().any(|f| c.name.contains(f.as_str()));
         !left_out && (o.filters.is_empty() || o.filters.iter().any(hit))
     };
     let chosen: Vec<Case> = cases::all().into_iter().filter(wanted).collect();
