@@ -6,6 +6,7 @@ mod cgroup_view;
 mod engines;
 mod error;
 mod faults;
+mod fuzz;
 mod host;
 mod man;
 mod order;
@@ -36,6 +37,7 @@ usage: cargo xtask CHORE [ARG...]
                                   run the integration tests in a virtual machine (NAME: the machine's runc or crun)
   vm [--share DIR]... [--timeout SECONDS] [--] COMMAND [ARG...]
                                   run a command as root in a virtual machine with systemd and cgroup v2 (see test vm)
+  fuzz [TARGET...] [--seconds N]  run libFuzzer on each target of fuzz/targets for N seconds (default: 60); needs a C++ compiler
   bench [--json] [--runs N] [--cgroup v1|v2|hybrid] [--runtime NAME=PATH]...
                                   time corten beside every peer on PATH and beside the floor program
 ";
@@ -66,6 +68,7 @@ fn run(args: &[String]) -> Result<ExitCode> {
         "test" => test::run(rest),
         "vm" => vm::run(rest),
         "bench" => bench::run(rest),
+        "fuzz" => fuzz::run(rest),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");
             Ok(ExitCode::SUCCESS)

@@ -54,6 +54,15 @@ pub enum SimError {
         /// Its operand.
         k: u32,
     },
+    /// What it returns is computed from something that is not known. Only [`outcomes`] says so.
+    #[error("instruction {at}: the result depends on what is not known")]
+    Unknown {
+        /// Index of the instruction.
+        at: usize,
+    },
+    /// Too many ways through the program to follow them all: no compiler writes such filters.
+    #[error("the program has too many ways to be followed")]
+    Ways,
     /// A jump, or the last instruction, leads out of the program.
     #[error("instruction {at} is outside the program")]
     End {
@@ -79,12 +88,16 @@ pub fn run(program: &[SockFilter], data: &SeccompData) -> Result<u32, SimError> 
     }
 }
 
+/// So many states of the machine are followed at most. A compiled profile has a few thousand; what somebody hands over
+/// could have any power of two.
+const WAYS: usize = 1 << 17;
+
 /// Everything that a program can return for a system call of which some arguments are not known.
 ///
 /// It may find more than is possible: it does not remember what a comparison has told about an unknown argument.
 ///
 /// # Errors
-/// If the program comes to an instruction that the kernel would not have accepted.
+/// If the program comes to an instruction that the kernel would not have accepted, or has too many ways to be followed.
 pub fn outcomes(
     program: &[SockFilter],
     arch: Arch,
@@ -102,10 +115,13 @@ pub fn outcomes(
     let mut machines = vec![Machine::default()];
     while let Some(mut machine) = machines.pop() {
         while seen.insert(machine.clone()) {
+            if seen.len() > WAYS {
+                return Err(SimError::Ways);
+            }
             match machine.step(program, &word)? {
                 Step::Next => (),
                 Step::Return(value) => {
-                    found.insert(value.unwrap_or_default());
+                    found.insert(value.ok_or(SimError::Unknown { at: machine.at - 1 })?);
                     break;
                 }
                 Step::Fork { taken, other } => {
@@ -238,8 +254,11 @@ impl Machine {
             0xa4 => |a, b| a ^ b,
             _ => return Err(SimError::Operation { at, code }),
         };
-        if code & !0x08 == 0x34 && operand == Some(0) {
-            return Ok(Step::Return(Some(0)));
+        match operand {
+            Some(0) if code & !0x08 == 0x34 => return Ok(Step::Return(Some(0))),
+            // Zero or not: there is no telling whether the program ends here.
+            None if code & !0x08 == 0x34 => return Err(SimError::Unknown { at }),
+            _ => {}
         }
         self.a = self.a.zip(operand).map(|(a, b)| operation(a, b));
         Ok(Step::Next)
