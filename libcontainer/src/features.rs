@@ -318,7 +318,8 @@ mod tests {
             compiles(json!({ "defaultAction": "SCMP_ACT_ALLOW", "architectures": [arch] }));
         }
         for flag in seccomp.known_flags {
-            compiles(json!({ "defaultAction": "SCMP_ACT_ALLOW", "flags": [flag] }));
+            compiles(json!({ "defaultAction": "SCMP_ACT_ALLOW", "flags": [flag], "listenerPath": "/agent",
+                "syscalls": [{ "names": ["mount"], "action": "SCMP_ACT_NOTIFY" }] }));
         }
     }
 }

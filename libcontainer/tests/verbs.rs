@@ -66,6 +66,7 @@ impl Made {
             shares_pid_namespace,
             creating: false,
             poststop: Vec::new(),
+            seccomp: None,
         };
         entry.write_state(&state).expect("write");
     }

@@ -40,6 +40,7 @@ usage: cargo xtask CHORE [ARG...]
   fuzz [TARGET...] [--seconds N]  run libFuzzer on each target of fuzz/targets for N seconds (default: 60); needs a C++ compiler
   bench [--json] [--runs N] [--cgroup v1|v2|hybrid] [--runtime NAME=PATH]...
                                   time corten beside every peer on PATH and beside the floor program
+  bench seccomp [PROFILE]         time seccomp filters beside libseccomp's: compile, load, and each call
 ";
 
 fn main() -> ExitCode {

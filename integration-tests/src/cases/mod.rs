@@ -44,6 +44,7 @@ mod resources;
 mod rootless;
 mod scheduling;
 mod seccomp;
+mod seccomp_actions;
 mod seccomp_notify;
 mod seccomp_record;
 mod state;
@@ -75,6 +76,7 @@ pub fn all() -> Vec<Case> {
         exec::cases(),
         scheduling::cases(),
         seccomp::cases(),
+        seccomp_actions::cases(),
         seccomp_notify::cases(),
         seccomp_record::cases(),
         cgroups::cases(),

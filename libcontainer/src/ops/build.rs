@@ -29,7 +29,7 @@ use crate::launch::{
 };
 use crate::plan::{Arena, Request, clone_flags, compile_create};
 use crate::resctrl::{self, Resctrl};
-use crate::seccomp::{self, Arch, Filter};
+use crate::seccomp::{self, Arch, Filter, Program};
 use crate::state::{ContainerId, Entry, Lock, ProcessRef, State, Status, Store, time};
 use crate::validate::{Valid, validate};
 
@@ -141,7 +141,8 @@ pub(super) fn build(store: &Store, options: &CreateOptions, wanted: Wanted) -> R
     check_kernel()?;
     let host = HostFacts::probe()?;
     check_circumstances(&valid, &host)?;
-    let filter = compile_filter(&bundle.config, valid.config.process.as_ref(), wanted.gate)?;
+    let filter =
+        compile_filter(&bundle.config, options.seccomp.as_ref(), valid.config.process.as_ref(), wanted.gate)?;
     let mut limits = Limits::of(&valid, &host)?;
     let socket = options.console_socket.as_deref();
     let console = Console::open(socket, valid.config.process.as_ref(), !wanted.attached)?;
@@ -206,6 +207,7 @@ fn new_state(bundle: &Bundle, host: &HostFacts, options: &CreateOptions) -> Stat
         creating: false,
         shares_pid_namespace: !creates_pid_namespace(&bundle.config),
         poststop: bundle.config.hooks.as_ref().map(|h| h.poststop.clone()).unwrap_or_default(),
+        seccomp: options.seccomp.clone(),
     }
 }
 
@@ -233,16 +235,28 @@ fn check_circumstances(valid: &Valid<'_>, host: &HostFacts) -> Result<()> {
 /// Compiles the filter, and proves that the child's own last calls pass it.
 pub(super) fn compile_filter(
     config: &Config,
+    program: Option<&Program>,
     process: Option<&Process>,
     gate: bool,
 ) -> Result<Option<Filter>> {
-    let Some(profile) = config.linux.as_ref().and_then(|l| l.seccomp.as_ref()) else { return Ok(None) };
+    let profile = config.linux.as_ref().and_then(|l| l.seccomp.as_ref());
     let at = FieldPath::new("linux.seccomp");
+    if profile.is_some() && program.is_some() {
+        let (with, why) = (FieldPath::new("CreateOptions::seccomp"), "a filter was handed over in its place");
+        return Err(ConfigError::new(at, Problem::Conflict { with, why }).into());
+    }
+    if profile.is_none() && program.is_none() {
+        return Ok(None);
+    }
     let Some(native) = Arch::native() else {
         let why = "this architecture has no table of system calls here";
         return Err(ConfigError::new(at, Problem::Unsupported { why }).into());
     };
-    let filter = seccomp::compile(profile, &at, native)?;
+    let filter = match (profile, program) {
+        (Some(profile), _) => seccomp::compile(profile, &at, native)?,
+        (None, Some(program)) => program.to_filter(native),
+        (None, None) => return Ok(None),
+    };
     for warning in &filter.warnings {
         log::debug!("{warning}");
     }

@@ -200,7 +200,7 @@ fn join(state: &State, config: &Config, options: &ExecOptions) -> Result<Joined>
     }
     check_labels(Some(process.process), None)?;
     let host = HostFacts::probe()?;
-    let filter = compile_filter(config, Some(process.process), false)?;
+    let filter = compile_filter(config, state.seccomp.as_ref(), Some(process.process), false)?;
     let socket = options.console_socket.as_deref();
     let console = Console::open(socket, Some(process.process), options.detach)?;
     let cgroup = Cgroup::from_saved(&state.cgroup).below(&options.cgroup)?;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::seccomp::Program;
 use crate::state::CgroupManager;
 
 /// How to create a container.
@@ -30,6 +31,8 @@ pub struct CreateOptions {
     /// Where the service manager listens (sd_notify(3)), the `NOTIFY_SOCKET` of the caller: an absolute path, or an
     /// abstract name after `@`. The container then gets a socket of its own at `/run/notify/notify.sock`.
     pub notify_socket: Option<PathBuf>,
+    /// A ready filter in the place of `linux.seccomp`, also for what joins the container later.
+    pub seccomp: Option<Program>,
     /// Who makes the cgroup.
     pub cgroup_manager: CgroupManager,
     /// Whether to do without a cgroup where there is no permission to make one; if absent, an ordinary user does.
@@ -52,6 +55,7 @@ impl CreateOptions {
             preserve_fds: 0,
             listen_fds: 0,
             notify_socket: None,
+            seccomp: None,
             cgroup_manager: CgroupManager::default(),
             rootless: None,
         }

@@ -78,7 +78,7 @@ fn launch(
     let process = hook_process(config, hook);
     let process = validate_process(&process, &FieldPath::new("process"))?;
     let host = HostFacts::probe()?;
-    let filter = compile_filter(config, Some(process.process), false)?;
+    let filter = compile_filter(config, state.seccomp.as_ref(), Some(process.process), false)?;
     let cgroup = Cgroup::from_saved(&state.cgroup);
     let cgroups = cgroup.join_fds(true)?;
     let arena = Arena::new();

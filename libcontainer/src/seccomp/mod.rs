@@ -63,6 +63,7 @@ mod ir;
 pub mod record;
 mod rules;
 pub mod sim;
+mod supplied;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -76,6 +77,7 @@ pub use corten_init::bpf::SockFilter;
 pub use disasm::Disassembly;
 pub use rules::{Condition, Test};
 pub use sim::{InitCall, check_init};
+pub use supplied::{Program, ProgramError};
 pub use tables::{calls_of, name_of, names, number_of};
 
 use crate::config;
@@ -106,6 +108,8 @@ pub struct Filter {
     pub warnings: Vec<Warning>,
     rules: rules::Rules,
     at: FieldPath,
+    /// There is no profile.
+    supplied: bool,
 }
 
 /// Something in a profile that is ignored.
@@ -124,11 +128,6 @@ pub enum Warning {
         /// The condition's place.
         path: FieldPath,
     },
-    /// A flag that only means something with `SCMP_ACT_NOTIFY`.
-    FlagWithoutListener {
-        /// The flag's place.
-        path: FieldPath,
-    },
 }
 
 impl fmt::Display for Warning {
@@ -139,9 +138,6 @@ impl fmt::Display for Warning {
             }
             Warning::NeverMatches { path } => {
                 write!(f, "{path}: never true, valueTwo has bits that value masks out")
-            }
-            Warning::FlagWithoutListener { path } => {
-                write!(f, "{path}: ignored, no rule's action is SCMP_ACT_NOTIFY")
             }
         }
     }
@@ -168,5 +164,13 @@ pub fn compile(profile: &config::Seccomp, at: &FieldPath, native: Arch) -> Resul
         let why = "it makes a filter of more instructions than the kernel's 4096";
         return Err(ConfigError::new(at.field("syscalls"), Problem::Unsupported { why }));
     }
-    Ok(Filter { program, flags: rules.flags, notifies: rules.notifies, warnings, rules, at: at.clone() })
+    Ok(Filter {
+        program,
+        flags: rules.flags,
+        notifies: rules.notifies,
+        warnings,
+        rules,
+        at: at.clone(),
+        supplied: false,
+    })
 }

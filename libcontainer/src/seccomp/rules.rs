@@ -107,7 +107,7 @@ pub(super) fn parse(
         parsed.add(profile, element, at, &mut warnings)?;
     }
     check_listener(profile, parsed.notifies, at)?;
-    parsed.flags = flags(profile.flags.as_deref(), parsed.notifies, at, &mut warnings)?;
+    parsed.flags = flags(profile.flags.as_deref(), parsed.notifies, at)?;
     Ok((parsed, warnings))
 }
 
@@ -273,12 +273,7 @@ fn check_listener(profile: &config::Seccomp, notifies: bool, at: &FieldPath) -> 
     }
 }
 
-fn flags(
-    names: Option<&[String]>,
-    notifies: bool,
-    at: &FieldPath,
-    warnings: &mut Vec<Warning>,
-) -> Result<u32, ConfigError> {
+fn flags(names: Option<&[String]>, notifies: bool, at: &FieldPath) -> Result<u32, ConfigError> {
     let mut flags = if notifies { FLAG_NEW_LISTENER } else { 0 };
     let Some(names) = names else { return Ok(flags | FLAG_SPEC_ALLOW) };
     for (i, name) in names.iter().enumerate() {
@@ -291,7 +286,9 @@ fn flags(
             "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV" if notifies => flags |= FLAG_WAIT_KILLABLE_RECV,
             // seccomp(2) answers EINVAL to it without a listener.
             "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV" => {
-                warnings.push(Warning::FlagWithoutListener { path: path() });
+                let why =
+                    "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV is about SCMP_ACT_NOTIFY, which no rule has";
+                return Err(ConfigError::new(path(), Problem::Conflict { with: at.field("syscalls"), why }));
             }
             _ => {
                 let expected = "SECCOMP_FILTER_FLAG_TSYNC, SECCOMP_FILTER_FLAG_LOG, \

@@ -316,6 +316,7 @@ impl Filter {
             .or_else(|| rules().find(|rule| rule.action == action && could_hold(rule, &call.args)));
         match rule {
             Some(rule) => self.at.field("syscalls").index(rule.element),
+            None if self.supplied => self.at.clone(),
             None => self.at.field("defaultAction"),
         }
     }

@@ -12,6 +12,7 @@ use super::{ProcessRef, StateError};
 use crate::cgroup::{Cgroup, Saved};
 use crate::config::Hook;
 use crate::resctrl::Groups;
+use crate::seccomp::Program;
 
 /// Version of the layout of [`State`]. A change that an older or newer corten would misread raises it.
 pub const FORMAT: u32 = 1;
@@ -65,6 +66,9 @@ pub struct State {
     /// What `delete` has to run at its end. Kept here so that `delete` need not read the configuration.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub poststop: Vec<Hook>,
+    /// The filter that was handed over in the place of a profile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seccomp: Option<Program>,
 }
 
 /// Who makes and removes the container's cgroup.
@@ -193,6 +197,7 @@ pub(crate) mod tests {
             shares_pid_namespace: false,
             creating: false,
             poststop: Vec::new(),
+            seccomp: None,
         }
     }
 

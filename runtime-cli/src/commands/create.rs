@@ -40,6 +40,7 @@ pub fn options(invocation: &Invocation) -> Result<CreateOptions, Failure> {
         preserve_fds: preserve_fds(flags)?,
         listen_fds: listen_fds(),
         notify_socket: notify_socket(),
+        seccomp: None,
         cgroup_manager: cgroup_manager(&invocation.globals)?,
         rootless: rootless(&invocation.globals)?,
     })

@@ -7,12 +7,12 @@ mod subject;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use crate::cgroup_view::CgroupView;
 use crate::error::{Doing, Error, Result};
 use crate::host::TempDir;
-use crate::{bundle, sys};
+use crate::{bundle, host, sys};
 
 use lane::{Lane, Places, Scenario, Target};
 use report::Report;
@@ -31,6 +31,9 @@ struct Options {
 
 /// `cargo xtask bench [--json] [--runs N] [--cgroup v1|v2|hybrid] [--runtime NAME=PATH]...`.
 pub fn run(args: &[String]) -> Result<ExitCode> {
+    if let Some(("seccomp", rest)) = args.split_first().map(|(first, rest)| (first.as_str(), rest)) {
+        return seccomp(rest);
+    }
     let options = parse(args)?;
     if sys::effective_ids().0 != 0 {
         return Err(Error::Missing { what: "root".to_owned(), hint: "the bench mounts and makes cgroups" });
@@ -50,6 +53,39 @@ pub fn run(args: &[String]) -> Result<ExitCode> {
     } else {
         println!("{}", report.table());
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `cargo xtask bench seccomp [PROFILE]`: filters beside libseccomp's (docs/seccomp.md).
+fn seccomp(args: &[String]) -> Result<ExitCode> {
+    let profile = match args {
+        [] => "seccomp-profiles/profiles/default.json",
+        [profile] => profile,
+        _ => return Err(Error::Usage),
+    };
+    let mut compiler = Command::new("cc");
+    compiler.arg("-print-file-name=libseccomp.a");
+    let output = compiler.output().doing(|| "ask cc for libseccomp.a".to_owned())?;
+    host::succeeded(&compiler, &output)?;
+    let library = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    let Some(directory) = Path::new(&library).parent().filter(|_| library.contains('/')) else {
+        return Err(Error::Missing {
+            what: "libseccomp.a".to_owned(),
+            hint: "`cargo xtask setup` installs it",
+        });
+    };
+    let mut command = host::cargo();
+    command.env("LIBSECCOMP_LINK_TYPE", "static").env("LIBSECCOMP_LIB_PATH", directory);
+    command.args([
+        "run",
+        "--release",
+        "--quiet",
+        "-p",
+        "corten-libcontainer",
+        "--features",
+        "libseccomp-oracle",
+    ]);
+    host::run(command.args(["--example", "seccomp-bench", "--", profile]))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,6 +1,8 @@
 //! The probe's system calls.
 #![allow(unsafe_code)]
 
+pub mod seccomp;
+
 use serde_json::{Value, json};
 use std::ffi::CString;
 use std::fs::File;

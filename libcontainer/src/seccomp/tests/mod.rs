@@ -8,6 +8,7 @@ mod oracle;
 mod property;
 mod random;
 mod refused;
+mod supplied;
 
 use super::{Arch, Filter};
 use crate::config::Seccomp;
