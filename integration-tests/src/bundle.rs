@@ -22,11 +22,13 @@ pub struct Bundle {
     pub config: Value,
     /// Bytes to write instead of the configuration.
     pub raw: Option<Vec<u8>>,
+    /// systemd makes the cgroup: its path is written as a unit's name.
+    pub systemd: bool,
 }
 
 impl Bundle {
     /// Makes the directories.
-    pub(crate) fn make(dir: PathBuf, probe: &Path) -> Result<Self, Failure> {
+    pub(crate) fn make(dir: PathBuf, probe: &Path, systemd: bool) -> Result<Self, Failure> {
         let rootfs = dir.join("rootfs");
         for sub in ["bin", "proc", "sys", "dev", "tmp", "etc", "out", "run"] {
             fs::create_dir_all(rootfs.join(sub))?;
@@ -34,7 +36,7 @@ impl Bundle {
         fs::create_dir_all(dir.join("out"))?;
         fs::set_permissions(dir.join("out"), fs::Permissions::from_mode(0o1777))?;
         place(probe, &rootfs.join("bin/probe"))?;
-        Ok(Bundle { dir, config: default_config(), raw: None })
+        Ok(Bundle { dir, config: default_config(), raw: None, systemd })
     }
 
     /// Turns it into what `runc spec --rootless` writes, owned by an ordinary user.
@@ -192,12 +194,22 @@ impl Bundle {
     /// # Errors
     /// If the file cannot be written.
     pub fn save(&self) -> Result<(), Failure> {
-        let bytes = match &self.raw {
-            Some(raw) => raw.clone(),
-            None => serde_json::to_vec_pretty(&self.config)?,
+        let bytes = match (&self.raw, self.systemd) {
+            (Some(raw), _) => raw.clone(),
+            (None, false) => serde_json::to_vec_pretty(&self.config)?,
+            (None, true) => serde_json::to_vec_pretty(&for_systemd(self.config.clone()))?,
         };
         Ok(fs::write(self.dir.join("config.json"), bytes)?)
     }
+}
+
+/// The configuration with a path of directories as the name of a unit: `/a/b` is `:a-b`.
+fn for_systemd(mut config: Value) -> Value {
+    if let Some(path) = config["linux"]["cgroupsPath"].as_str().filter(|path| !path.contains(':')) {
+        config["linux"]["cgroupsPath"] =
+            json!(format!(":harness:{}", path.trim_matches('/').replace('/', "-")));
+    }
+    config
 }
 
 /// A hook object that runs the probe's `hook` step.

@@ -37,7 +37,7 @@ impl Ctx {
         fs::set_permissions(&scratch, fs::Permissions::from_mode(0o755))?;
         let case_id = case_id.to_owned();
         Ok(Ctx {
-            host: Host::probe(),
+            host: Host::probe(settings.systemd),
             settings,
             case_id,
             scratch,
@@ -103,7 +103,7 @@ impl Ctx {
     /// # Errors
     /// If the files cannot be written.
     pub fn bundle(&self) -> Result<Bundle, Failure> {
-        Bundle::make(self.scratch.join(format!("b{}", self.next())), &self.probe())
+        Bundle::make(self.scratch.join(format!("b{}", self.next())), &self.probe(), self.settings.systemd)
     }
 
     /// A bundle as `runc spec --rootless` writes it, for [`USER`].
@@ -126,7 +126,8 @@ impl Ctx {
 
     /// The runtime with the case's `--root` and these arguments.
     pub fn rt<S: AsRef<std::ffi::OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Cmd {
-        self.bare().arg("--root").arg(self.state_root()).args(args)
+        let systemd = self.settings.systemd.then_some("--systemd-cgroup");
+        self.bare().arg("--root").arg(self.state_root()).args(systemd).args(args)
     }
 
     /// `run` in the foreground.

@@ -162,7 +162,10 @@ fn judge(settings: &Settings, name: &str, case_id: &str) -> Outcome {
         return Outcome::Fail(format!("there is no case {name}"));
     };
     let verdict = enter(settings, &case).and_then(|()| {
-        let ctx = Ctx::new(settings.clone(), case_id)?;
+        let mut settings = settings.clone();
+        // A case about systemd is about nothing else.
+        settings.systemd |= case.needs.contains(&Need::Systemd);
+        let ctx = Ctx::new(settings, case_id)?;
         if let Some(reason) = case.needs.iter().find_map(|n| ctx.host.lacks(*n)) {
             return Err(Failure::skip(reason));
         }

@@ -10,11 +10,12 @@ use std::path::Path;
 pub struct Host {
     kernel: (u32, u32),
     cap_eff: u64,
+    systemd_cgroups: bool,
 }
 
 impl Host {
-    /// Looks at the machine.
-    pub fn probe() -> Self {
+    /// Looks at the machine. `systemd_cgroups`: containers get their cgroups from systemd in this run.
+    pub fn probe(systemd_cgroups: bool) -> Self {
         let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         let mut numbers = release.split(|c: char| !c.is_ascii_digit()).filter_map(|n| n.parse().ok());
         let kernel = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
@@ -24,7 +25,7 @@ impl Host {
             .find_map(|l| l.strip_prefix("CapEff:"))
             .and_then(|v| u64::from_str_radix(v.trim(), 16).ok())
             .unwrap_or(0);
-        Host { kernel, cap_eff }
+        Host { kernel, cap_eff, systemd_cgroups }
     }
 
     /// `None` if the need is met, otherwise the reason for skipping.
@@ -54,6 +55,8 @@ impl Host {
                 (Path::new("/sys/fs/selinux/enforce").exists(), "SELinux is not enabled".to_owned())
             }
             Need::X86_64 => (cfg!(target_arch = "x86_64"), "not x86-64".to_owned()),
+            Need::Systemd => (systemd_runs(), "systemd does not run here, or has no bus".to_owned()),
+            Need::Cgroupfs => (!self.systemd_cgroups, "systemd makes the cgroups in this run".to_owned()),
             Need::File(f) => (Path::new(f).exists(), format!("{f} does not exist")),
         };
         (!met).then_some(reason)
@@ -70,6 +73,12 @@ impl Host {
 pub fn on_path(program: &str) -> bool {
     std::env::var_os("PATH")
         .is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(program).is_file()))
+}
+
+/// As sd_booted(3), and there is somebody to ask.
+fn systemd_runs() -> bool {
+    let exists = |path: &str| Path::new(path).exists();
+    exists("/run/systemd/system") && exists("/run/dbus/system_bus_socket") && on_path("systemctl")
 }
 
 fn v1_controller(name: &str) -> bool {

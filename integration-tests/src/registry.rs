@@ -58,6 +58,10 @@ pub enum Need {
     SeLinux,
     /// x86-64 hardware, for system call numbers in machine terms.
     X86_64,
+    /// systemd is the machine's init, with a bus.
+    Systemd,
+    /// The runtime makes cgroups itself in this run (no `--systemd-cgroup`).
+    Cgroupfs,
     /// A file or device of the host exists.
     File(&'static str),
 }

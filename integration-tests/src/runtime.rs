@@ -21,6 +21,8 @@ pub struct Settings {
     pub unified: bool,
     /// System calls that do not exist for the runtime, and for what it makes, separated by commas.
     pub without: Option<String>,
+    /// Give every command `--systemd-cgroup`, and every configuration a `cgroupsPath` that goes with it.
+    pub systemd: bool,
     /// Cycles of the stress case.
     pub stress_cycles: u32,
 }
@@ -53,7 +55,18 @@ impl Settings {
             Some(n) => n.parse().map_err(|_| format!("CORTEN_STRESS={n} is not a number"))?,
         };
         let unified = std::env::var("CORTEN_UNIFIED").is_ok_and(|v| v == "1");
-        Ok(Settings { runtime, name, version, probe, scratch_root, unified, without: None, stress_cycles })
+        let systemd = std::env::var("CORTEN_SYSTEMD").is_ok_and(|v| v == "1");
+        Ok(Settings {
+            runtime,
+            name,
+            version,
+            probe,
+            scratch_root,
+            unified,
+            without: None,
+            systemd,
+            stress_cycles,
+        })
     }
 }
 

@@ -20,6 +20,7 @@ Usage: corten-conformance --runtime PATH [options]
   --probe PATH     the program that runs in the containers (default: corten-probe beside this program)
   --without CALLS  as on a kernel that lacks these system calls (openat2,clone3,…)
   --unified        show every case a unified cgroup hierarchy, in a private mount namespace
+  --systemd-cgroup have systemd make the cgroup of every container
   --tap            print the Test Anything Protocol
   --list           print the cases and what they judge, and stop
   --clauses        print a Markdown table, clause by clause, of the cases that judge it, and stop
@@ -41,6 +42,7 @@ struct Options {
     skip: Vec<String>,
     unified: bool,
     without: Option<String>,
+    systemd: bool,
     tap: bool,
     list: bool,
     clauses: bool,
@@ -77,6 +79,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
             "--skip" => o.skip.push(value()?),
             "-j" => o.jobs = Some(value()?.parse().map_err(|_| "-j needs a number".to_owned())?),
             "--unified" => o.unified = true,
+            "--systemd-cgroup" => o.systemd = true,
             "--tap" => o.tap = true,
             "--list" => o.list = true,
             "--clauses" => o.clauses = true,
@@ -119,6 +122,7 @@ fn judge(o: &Options, chosen: &[Case]) -> Result<ExitCode, String> {
     let mut settings = Settings::new(runtime, &probe, o.root_dir.clone())?;
     settings.unified |= o.unified;
     settings.without = o.without.clone();
+    settings.systemd |= o.systemd;
     println!("# {} {} ({})", settings.name, settings.version, settings.runtime.display());
     let run = Run::new(settings).map_err(|e| e.to_string())?;
     if o.tap {

@@ -17,19 +17,24 @@ pub fn cases() -> Vec<Case> {
 fn placement() -> Vec<Case> {
     let v1 = [Need::V1("pids"), Need::V1("memory")];
     vec![
-        Case::new("cgroup-v1/absolute-path", &["CG-02"], absolute_path).needs(&v1),
-        Case::new("cgroup-v1/default-path", &["CG-05"], default_path).needs(&v1),
-        Case::new("cgroup-v1/relative-path-is-stable", &["CG-03", "CG-04"], relative_path).needs(&v1),
+        Case::new("cgroup-v1/absolute-path", &["CG-02"], absolute_path).needs(&v1).needs(&[Need::Cgroupfs]),
+        Case::new("cgroup-v1/default-path", &["CG-05"], default_path).needs(&v1).needs(&[Need::Cgroupfs]),
+        Case::new("cgroup-v1/relative-path-is-stable", &["CG-03", "CG-04"], relative_path)
+            .needs(&v1)
+            .needs(&[Need::Cgroupfs]),
         Case::new("cgroup-v1/every-hierarchy", &["CG-11"], every_hierarchy).needs(&v1).practice(),
-        Case::new("cgroup-v1/dots-cannot-escape", &["CG-08"], dots).needs(&v1).practice(),
-        Case::new("cgroup-v1/parents-are-made", &["CG-07"], parents).needs(&v1),
+        Case::new("cgroup-v1/dots-cannot-escape", &["CG-08"], dots)
+            .needs(&v1)
+            .needs(&[Need::Cgroupfs])
+            .practice(),
+        Case::new("cgroup-v1/parents-are-made", &["CG-07"], parents).needs(&v1).needs(&[Need::Cgroupfs]),
         Case::new("cgroup-v1/nested-cpuset", &["RCPU-12"], nested_cpuset)
-            .needs(&[Need::V1("cpuset")])
+            .needs(&[Need::V1("cpuset"), Need::Cgroupfs])
             .practice(),
         Case::new("cgroup-v1/limits-untouched-without-resources", &["CG-12"], untouched).needs(&v1),
         Case::new("cgroup-v1/wrong-value-is-refused", &["GEN-05"], wrong_value).needs(&v1),
         Case::new("cgroup-v1/frozen-parent", &["CG-01"], frozen_parent)
-            .needs(&[Need::V1("freezer")])
+            .needs(&[Need::V1("freezer"), Need::Cgroupfs])
             .practice(),
     ]
 }

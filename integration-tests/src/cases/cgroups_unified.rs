@@ -12,8 +12,8 @@ pub fn cases() -> Vec<Case> {
         Case::new(format!("cgroup-v2/{name}"), clauses, body).needs(&[Need::Unified])
     };
     vec![
-        case("placement", &["CG-02"], v2_placement),
-        case("default-path", &["CG-05"], v2_default),
+        case("placement", &["CG-02"], v2_placement).needs(&[Need::Cgroupfs]),
+        case("default-path", &["CG-05"], v2_default).needs(&[Need::Cgroupfs]),
         case("devices-denied", &["RDEV-07", "DEV-17"], devices_denied),
         case("devices-allowed", &["RDEV-07"], devices_allowed),
         case("devices-exec-too", &["RDEV-07"], devices_exec),

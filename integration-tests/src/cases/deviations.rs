@@ -7,6 +7,14 @@ const POSTSTART: &str = "runs poststart hooks at the end of create";
 
 /// Case, runtime, prefix of its version, reason.
 const KNOWN: &[(&str, &str, &str, &str)] = &[
+    ("systemd/name-is-taken", "runc", "1.1", "puts a second container into the first one's scope"),
+    ("systemd/rootless", "runc", "1.1", "leaves exec in the cgroup of its caller"),
+    (
+        "systemd/devices-outlive-daemon-reload",
+        "runc",
+        "1.1",
+        "refuses rules that deny a part of what was allowed before",
+    ),
     ("edge/state-directory-is-full", "runc", "1.1", "says `unable to store init state: %!w(<nil>)`"),
     ("edge/rootfs-is-tmpfs", "runc", "1.1", "remounts / read-only without the flags that it had"),
     ("terminal/size", "runc", "1.1", "sets the window size only when the program runs already"),

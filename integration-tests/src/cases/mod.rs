@@ -49,6 +49,7 @@ mod seccomp_notify;
 mod seccomp_record;
 mod state;
 mod stress;
+mod systemd;
 mod terminal;
 mod threats;
 mod two_phase;
@@ -103,6 +104,7 @@ pub fn all() -> Vec<Case> {
         faults::cases(),
         bombs::cases(),
         old_kernels::cases(),
+        systemd::cases(),
         stress::cases(),
         many::cases(),
     ];

@@ -247,7 +247,9 @@ impl<'c> Peer<'c> {
     }
 
     pub(super) fn cmd(&self, args: &[&str]) -> crate::process::Cmd {
-        self.ctx.program(&self.runtime).arg("--root").arg(self.ctx.state_root()).args(args)
+        let systemd = self.ctx.settings.systemd.then_some("--systemd-cgroup");
+        let cmd = self.ctx.program(&self.runtime).arg("--root").arg(self.ctx.state_root());
+        cmd.args(systemd).args(args)
     }
 
     fn facts(&self) -> Result<Facts, Failure> {
@@ -295,6 +297,8 @@ fn normalise(ctx: &Ctx, b: &Bundle, id: &str, facts: Facts) -> Value {
     strip_sizes(&mut v["root"]);
     let text = v.to_string().replace(&*b.dir.to_string_lossy(), "BUNDLE").replace(id, "ID");
     let text = text.replace(&*ctx.scratch().to_string_lossy(), "SCRATCH");
+    // Where systemd makes the cgroups, the runtime's name is in the unit's.
+    let text = text.replace("system.slice/corten-ID.scope", "ID").replace("system.slice/runc-ID.scope", "ID");
     serde_json::from_str(&text).unwrap_or(v)
 }
 

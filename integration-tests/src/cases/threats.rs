@@ -150,7 +150,7 @@ fn both_links(ctx: &Ctx, at: &str, run: impl Fn(&Bundle) -> Verdict) -> Verdict 
 }
 
 fn with(b: &Bundle, change: impl FnOnce(&mut Bundle)) -> Bundle {
-    let mut copy = Bundle { dir: b.dir.clone(), config: b.config.clone(), raw: None };
+    let mut copy = Bundle { dir: b.dir.clone(), config: b.config.clone(), raw: None, systemd: b.systemd };
     change(&mut copy);
     copy
 }

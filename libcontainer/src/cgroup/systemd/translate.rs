@@ -259,7 +259,8 @@ fn size_of(word: Option<&str>, write: &Write) -> Result<u64> {
 
 /// `0-2,5` as bits, the lowest first; nothing for an empty list or one of numbers that no machine has.
 fn bits(list: &str) -> Option<Vec<u8>> {
-    const MOST: usize = 1 << 16;
+    // Of systemd's.
+    const MOST: usize = 8192;
     let mut bits = Vec::new();
     for range in list.split(',').map(str::trim).filter(|range| !range.is_empty()) {
         let (first, last) = range.split_once('-').unwrap_or((range, range));
