@@ -13,6 +13,7 @@ mod compat;
 mod console;
 mod contract;
 mod copy_up;
+mod damage;
 mod deviations;
 mod deviations_crun;
 mod devices;
@@ -40,6 +41,7 @@ mod old_kernels;
 mod optional;
 mod parity;
 mod process;
+mod races;
 mod resources;
 mod rootless;
 mod scheduling;
@@ -102,6 +104,9 @@ pub fn all() -> Vec<Case> {
         two_phase::cases(),
         attacks::cases(),
         faults::cases(),
+        races::cases(),
+        damage::cases(),
+        limits::cases(),
         bombs::cases(),
         old_kernels::cases(),
         systemd::cases(),

@@ -47,6 +47,16 @@ impl Paths {
         });
         Saved { unified: self.kind == Kind::Unified, dirs: dirs.collect(), unit: None }
     }
+
+    /// As if the last directory of each path had been made for the container: for one whose state is lost.
+    #[must_use]
+    pub fn presumed(&self) -> Saved {
+        let mut saved = self.saved();
+        for dir in &mut saved.dirs {
+            dir.made = 1;
+        }
+        saved
+    }
 }
 
 impl Cgroup {

@@ -11,8 +11,11 @@ use rustix::io::Errno;
 use super::kill::signal_init;
 use super::members::Members;
 use super::signal::Signal;
+use crate::cgroup::Cgroup;
+use crate::config::Config;
 use crate::error::{Error, FieldPath, Result, SyscallError};
 use crate::hooks::{Place, run_all_hooks};
+use crate::host::HostFacts;
 use crate::state::{ContainerId, Entry, Lock, Operation, State, StateError, Status, Store, lifecycle};
 
 /// How long a killed process may take. Only one that sits in the kernel (a dead network filesystem, a stuck device)
@@ -43,8 +46,11 @@ fn delete_existing(store: &Store, id: &ContainerId, force: bool) -> Result<()> {
     let entry = store.open_entry(id)?;
     let _lock = if force { lock_or_interrupt(&entry)? } else { Some(entry.lock()?) };
     let state = match entry.read_state() {
-        Err(Error::State(e)) if force && is_unreadable(&e) => {
-            log::warn!("{e}; its processes and its cgroup are unknown and stay");
+        Err(e) if force && is_unreadable(&e) => {
+            log::warn!("{e}; its processes are looked for where its configuration puts them");
+            if let Err(e) = end_by_config(&entry) {
+                log::warn!("container {id}: its processes and its cgroup are unknown and stay: {e}");
+            }
             return entry.remove();
         }
         state => state?,
@@ -91,8 +97,29 @@ fn lock_or_interrupt(entry: &Entry) -> Result<Option<Lock>> {
     }
 }
 
-fn is_unreadable(error: &StateError) -> bool {
-    matches!(error, StateError::Incomplete { .. } | StateError::Damaged { .. } | StateError::Foreign { .. })
+fn is_unreadable(error: &Error) -> bool {
+    match error {
+        Error::State(e) => {
+            matches!(
+                e,
+                StateError::Incomplete { .. } | StateError::Damaged { .. } | StateError::Foreign { .. }
+            )
+        }
+        // Something else has this name.
+        Error::Path(e) => matches!(e.source.raw_os_error(), Some(libc::EISDIR | libc::ELOOP | libc::ENXIO)),
+        _ => false,
+    }
+}
+
+/// Without a state: what is in the cgroup that `create` makes for this configuration and this id, is the container.
+fn end_by_config(entry: &Entry) -> Result<()> {
+    let config = Config::from_slice(&entry.read_config()?)?;
+    let path = config.linux.as_ref().and_then(|l| l.cgroups_path.as_deref()).filter(|p| !p.is_empty());
+    let host = HostFacts::probe()?;
+    let planned = Cgroup::plan(&host.layout, path, entry.id().as_str(), host.euid != 0)?;
+    let cgroup = Cgroup::from_saved(&planned.presumed());
+    cgroup.kill_all(libc::SIGKILL)?;
+    Ok(cgroup.destroy()?)
 }
 
 fn kill_and_wait(state: &State, members: &Members) -> Result<()> {

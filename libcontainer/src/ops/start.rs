@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 
 use rustix::fs::{AtFlags, unlinkat};
+use rustix::io::Errno;
 
 use super::options::StartOptions;
 use super::report::hook_state;
@@ -54,7 +55,11 @@ fn begin(
     let program = config.process.as_ref().and_then(|p| p.args.first()).cloned().unwrap_or_default();
     let mut session = Session::resume(socket, process.pid, pidfd, program);
     session.start()?;
-    let removed = unlinkat(entry.dir(), START_SOCKET, AtFlags::empty());
+    let removed = match unlinkat(entry.dir(), START_SOCKET, AtFlags::empty()) {
+        // `delete --force` came in between; the program has begun nevertheless.
+        Err(Errno::NOENT) => Ok(()),
+        other => other,
+    };
     removed.map_err(PathError::doing("remove", &entry.path().join(START_SOCKET)))?;
     poststart(state, config, process.pid)?;
     Ok((session.pidfd, notify))

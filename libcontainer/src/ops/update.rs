@@ -5,10 +5,11 @@ mod control;
 
 use changes::{Changes, merged};
 
+use super::explain_gone;
 use crate::cgroup::Cgroup;
 use crate::config::{Config, Resources};
 use crate::error::{ConfigError, Error, FieldPath, Problem, Result};
-use crate::state::{ContainerId, Operation, Store, lifecycle};
+use crate::state::{ContainerId, Operation, StateError, Store, lifecycle};
 use crate::validate::validate;
 
 /// What `update` shall change.
@@ -69,6 +70,11 @@ pub fn update(store: &Store, options: &UpdateOptions) -> Result<()> {
             }
         },
     };
-    entry.write_config(&before)?;
-    Err(error)
+    match explain_gone(error, &entry, &state) {
+        gone @ Error::State(StateError::NotFound { .. }) => Err(gone),
+        error => {
+            entry.write_config(&before)?;
+            Err(error)
+        }
+    }
 }
