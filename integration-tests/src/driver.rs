@@ -201,7 +201,9 @@ fn enter(settings: &Settings, case: &Case) -> Verdict {
     sys::unshare(libc::CLONE_NEWNS)?;
     sys::mount("none", Path::new("/"), "", libc::MS_REC | libc::MS_PRIVATE, "")?;
     let wants = settings.unified || case.needs.iter().any(|n| matches!(n, Need::Unified | Need::V2(_)));
-    if wants && !cgroup::is_unified() {
+    // systemd makes cgroups where it has mounted them, and nowhere else.
+    let systemd = settings.systemd || case.needs.contains(&Need::Systemd);
+    if wants && !systemd && !cgroup::is_unified() {
         sys::mount("cgroup2", Path::new(cgroup::ROOT), "cgroup2", 0, "")?;
     }
     Ok(())

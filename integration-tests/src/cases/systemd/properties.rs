@@ -91,7 +91,7 @@ const ROWS: &[Row] = &[
         &[("cpu.max", "max 50000")],
         &[],
     ),
-    ("cpu-idle", r#"{"cpu": {"idle": 1}}"#, &[("CPUWeight", "0")], &[("cpu.idle", "1")], &["CPUWeight"]),
+    ("cpu-idle", r#"{"cpu": {"idle": 1}}"#, &[("CPUWeight", "idle")], &[("cpu.idle", "1")], &["CPUWeight"]),
     (
         "cpuset",
         r#"{"cpu": {"cpus": "0", "mems": "0"}}"#,
