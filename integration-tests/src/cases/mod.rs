@@ -20,6 +20,7 @@ mod devices;
 mod edges;
 mod events;
 mod exec;
+mod extremes;
 mod faults;
 mod features;
 mod hooks;
@@ -106,7 +107,7 @@ pub fn all() -> Vec<Case> {
         faults::cases(),
         races::cases(),
         damage::cases(),
-        limits::cases(),
+        extremes::cases(),
         bombs::cases(),
         old_kernels::cases(),
         systemd::cases(),
