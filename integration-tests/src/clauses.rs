@@ -1,6 +1,6 @@
 //! The clauses: what the specification demands and what engines depend on, as data (`clauses.tsv`).
 
-use crate::registry::Case;
+use crate::registry::{Case, Level};
 use std::collections::BTreeMap;
 
 const TABLE: &str = include_str!("../clauses.tsv");
@@ -35,6 +35,15 @@ pub fn all() -> Vec<Clause> {
         Clause { id, level, requirement, not_shown: Some(cell()).filter(|reason| !reason.is_empty()) }
     };
     rows.map(row).collect()
+}
+
+impl Clause {
+    /// Of the cases that name the clause, those that count: for what is demanded, those that demand it. What is only
+    /// practice is often said of the same clause.
+    pub fn judged_by<'c>(&self, cases: &[&'c Case]) -> Vec<&'c Case> {
+        let demanding = || cases.iter().copied().filter(|case| case.level == Level::Must);
+        if self.is_must() && demanding().next().is_some() { demanding().collect() } else { cases.to_vec() }
+    }
 }
 
 /// The cases that judge each clause.

@@ -121,6 +121,7 @@ fn push_runs(page: &mut String, columns: &[Column], cases: &[Case]) {
 
 fn push_clause(page: &mut String, clause: &Clause, cases: &[&Case], columns: &[Column]) {
     const SHOWN: usize = 4;
+    let cases = &clause.judged_by(cases)[..];
     let cells: String = columns.iter().map(|column| format!(" {} |", column.cell(cases))).collect();
     let names: Vec<String> = cases.iter().take(SHOWN).map(|case| format!("`{}`", case.name)).collect();
     let more = cases.len().saturating_sub(SHOWN);

@@ -235,6 +235,13 @@ const GROUPS: &[(&[&str], &str, &str, &str)] = &[
     (&["refused/without-counterpart-unified"], "runc", "1.1", "ignores net_cls and net_prio on version 2"),
     (&["optional/keep-original-groups", "mount-link/*"], "runc", "1.1", "has not this extension of crun's"),
     (&["mount-option/rnostrictatime"], "runc", "1.1", "clears a part of a field, which the kernel refuses"),
+    (&["rootless/subordinate-ids"], "runc", "1.1", "refuses additional groups in every rootless container"),
+    (
+        &["rootless/seccomp-notify-sendmsg"],
+        "runc",
+        "1.1",
+        "takes the descriptor out of the process (pidfd_getfd), which needs no sendmsg",
+    ),
     (&["features/intel-rdt"], "runc", "1.1", "older than the member of the features document"),
     (&["attack/config-is-fifo"], "runc", "1.1", "waits for a writer when config.json is a FIFO"),
     (

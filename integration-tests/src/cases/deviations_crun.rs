@@ -4,6 +4,19 @@
 /// Cases and their common reason.
 pub const GROUPS: &[(&[&str], &str)] = &[
     (&["events/*"], "has no events"),
+    (
+        &["mount-link/source-itself", "mount-link/target-itself"],
+        "follows the link at the end where it has to create or to open it",
+    ),
+    (
+        &["mount-option/rstrictatime", "mount-option/rnostrictatime"],
+        "changes a part of a field, which the kernel refuses",
+    ),
+    (&["attack/pause-while-run-waits"], "fails to delete what `run` is deleting"),
+    (
+        &["rootless/seccomp-notify-sendmsg"],
+        "takes the descriptor out of the process (pidfd_getfd), which needs no sendmsg",
+    ),
     (&["notify/*"], "hands the service manager's own socket to the container"),
     (&["compat/*"], "is not runc: other words, columns and exit codes"),
     (

@@ -114,7 +114,12 @@ const ACCEPTED: &[(&str, &str)] = &[
     ),
     ("/sys/fs/cgroup cgroup2 from cgroup2 root /ID [", OWN_CGROUP),
     ("only runc: \"/sys/fs/cgroup cgroup2 from cgroup2 root / [", OWN_CGROUP),
+    ("only ours: \"/sys/fs/cgroup cgroup2 from cgroup2 root / [", SAME_TREE),
+    ("only runc: \"/sys/fs/cgroup cgroup2 from cgroup root / [", SAME_TREE),
 ];
+
+const SAME_TREE: &str = "in the host's cgroup namespace the host's mount is bound: a new one, as runc 1.1 makes, takes \
+                         nsdelegate and memory_recursiveprot away from the host";
 
 const OWN_CGROUP: &str =
     "where a fresh cgroup2 mount is refused, the container gets its own cgroup and not the host's whole tree";
