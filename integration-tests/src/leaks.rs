@@ -139,7 +139,12 @@ pub fn remove_scratch(dir: &Path) -> std::io::Result<()> {
     let below = format!("{}/", dir.display());
     let mounted = || crate::mountinfo::parse(&fs::read_to_string("/proc/self/mountinfo").unwrap_or_default());
     for mount in mounted().iter().rev().filter(|m| m.target.starts_with(&below)) {
-        sys::detach(Path::new(&mount.target))?;
+        let target = crate::mountinfo::unescape(&mount.target);
+        // It may have gone with another one, by propagation.
+        match sys::detach(&target) {
+            Err(e) if ![Some(libc::EINVAL), Some(libc::ENOENT)].contains(&e.raw_os_error()) => return Err(e),
+            _ => {}
+        }
     }
     fs::remove_dir_all(dir)
 }

@@ -20,6 +20,7 @@ pub mod cgroup;
 pub mod clauses;
 pub mod container;
 pub mod context;
+pub mod differential;
 pub mod driver;
 pub mod facts;
 pub mod failure;

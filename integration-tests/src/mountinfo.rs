@@ -47,6 +47,15 @@ pub fn at<'a>(mounts: &'a [Mount], target: &str) -> Option<&'a Mount> {
     mounts.iter().rev().find(|m| m.target == target)
 }
 
+/// A path as it is on disk: blanks, line ends and backslashes are in octal in mountinfo.
+pub fn unescape(path: &str) -> std::path::PathBuf {
+    let mut text = path.to_owned();
+    for (octal, plain) in [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")] {
+        text = text.replace(octal, plain);
+    }
+    text.into()
+}
+
 fn parse_line(line: &str) -> Option<Mount> {
     let (left, right) = line.split_once(" - ")?;
     let mut l = left.split(' ');

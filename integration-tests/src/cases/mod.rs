@@ -23,6 +23,7 @@ mod exec;
 mod extremes;
 mod faults;
 mod features;
+mod found;
 mod hooks;
 mod hot_mounts;
 mod id_mapped;
@@ -76,6 +77,7 @@ pub fn all() -> Vec<Case> {
         copy_up::cases(),
         devices::cases(),
         hooks::cases(),
+        found::cases(),
         hot_mounts::cases(),
         exec::cases(),
         scheduling::cases(),

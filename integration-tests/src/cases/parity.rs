@@ -1,6 +1,7 @@
 //! The same configuration under the runtime and under runc: what `/proc` says inside, field by field.
 
 use crate::bundle::Bundle;
+use crate::differential::Plan;
 use crate::failure::Verdict;
 use crate::registry::{Case, Need};
 use crate::{Ctx, Facts, Failure, mountinfo};
@@ -33,6 +34,10 @@ pub fn cases() -> Vec<Case> {
         Case::new("parity/unified", &["OPS-05"], |ctx| compare(ctx, docker))
             .practice()
             .needs(&[Need::Runc, Need::Unified]),
+        Case::new("parity/random", &["OPS-05"], random)
+            .practice()
+            .needs(&[Need::Runc, Need::V1("memory")])
+            .limit(600),
         Case::new("parity/outside", &["OPS-05"], outside).practice().needs(&[Need::Runc]),
     ]
 }
@@ -135,6 +140,16 @@ fn compare(ctx: &Ctx, change: fn(&mut Bundle) -> Verdict) -> Verdict {
         Ok(normalise(ctx, &b, &c.id, facts))
     })?;
     differences(&ours, &runc)
+}
+
+/// A few random configurations, always the same; `corten-differential` compares thousands.
+fn random(ctx: &Ctx) -> Verdict {
+    ctx.change_mounts();
+    crate::differential::enter()?;
+    let plan = Plan::new(&ctx.settings, &find_runc()?, ctx.scratch().join("random"), ctx.id())?;
+    let summary = Plan { seed: 1, count: 30, ..plan }.run(|_, _| {})?;
+    let found: Vec<String> = summary.findings.iter().map(ToString::to_string).collect();
+    if found.is_empty() { Ok(()) } else { Err(Failure::new(found.join("; "))) }
 }
 
 fn exec(ctx: &Ctx) -> Verdict {

@@ -4,8 +4,8 @@ use core::ffi::CStr;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
-    AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid, chownat, fstat, major, makedev, minor, mknodat, openat,
-    statat, symlinkat,
+    AtFlags, CWD, FileType, Gid, Mode, OFlags, Stat, Uid, chownat, fstat, major, makedev, minor, mknodat,
+    openat, statat, symlinkat,
 };
 use rustix::io::Errno;
 
@@ -76,15 +76,22 @@ fn make_device(dir: BorrowedFd<'_>, device: &DeviceNode<'_>) -> Result {
 /// What stands there already has to be that very device (config-linux.md#devices).
 fn expect_device(dir: BorrowedFd<'_>, device: &DeviceNode<'_>) -> Result {
     let stat = statat(dir, device.name, AtFlags::SYMLINK_NOFOLLOW).at(Step::Stat)?;
+    if is_device(&stat, device) { Ok(()) } else { Err(Errno::EXIST).at(Step::OtherDevice) }
+}
+
+fn is_device(stat: &Stat, device: &DeviceNode<'_>) -> bool {
     let same_kind = FileType::from_raw_mode(stat.st_mode) == FileType::from_raw_mode(device.mode);
     let is_fifo = FileType::from_raw_mode(device.mode).is_fifo();
     let same_number = major(stat.st_rdev) == device.major && minor(stat.st_rdev) == device.minor;
-    if same_kind && (is_fifo || same_number) { Ok(()) } else { Err(Errno::EXIST).at(Step::OtherDevice) }
+    same_kind && (is_fifo || same_number)
 }
 
-/// Binds the host's node onto an empty file.
+/// Binds the host's node onto an empty file. The host may have another device under this name.
 fn bind_device(dir: BorrowedFd<'_>, device: &DeviceNode<'_>) -> Result {
     let source = copy_tree(CWD, device.host, false)?;
+    if !is_device(&fstat(&source).at(Step::Stat)?, device) {
+        return Err(Errno::NODEV).at(Step::OtherDevice);
+    }
     let flags = OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::WRONLY | OFlags::NONBLOCK;
     let made = openat(dir, device.name, flags | OFlags::EXCL, Mode::from_raw_mode(0o644));
     match made {

@@ -213,6 +213,7 @@ fn join(state: &State, config: &Config, options: &ExecOptions) -> Result<Joined>
         keep_groups: config.keeps_groups(),
         process: &process,
         path: None,
+        exact_env: false,
         id: &state.id,
         host: &host,
         cgroup_files: cgroups.len(),

@@ -88,6 +88,7 @@ fn launch(
         namespaces: &valid.namespaces,
         process: &process,
         path: Some(&hook.path),
+        exact_env: !hook.env.is_empty(),
         id: &state.id,
         host: &host,
         cgroup_files: cgroups.len(),

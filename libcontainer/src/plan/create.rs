@@ -41,7 +41,7 @@ pub fn compile_create<'a>(arena: &'a Arena, r: &Request<'_>) -> Result<Compiled<
     enter_root(&mut b, r);
     if let Some(process) = &r.valid.config.process {
         let (capabilities, rlimits) = (&r.valid.capabilities, &r.valid.rlimits[..]);
-        finish_process(&mut b, r, &Runnable { process, capabilities, rlimits, path: None });
+        finish_process(&mut b, r, &Runnable { process, capabilities, rlimits, path: None, exact_env: false });
     } else {
         // Legal: `create` needs no process, only `start` does (runtime.md#create).
         let gate = if r.gate { Some(b.demand(Demand::Gate)) } else { None };

@@ -25,6 +25,8 @@ pub struct JoinRequest<'r> {
     pub process: &'r ValidProcess<'r>,
     /// The program's path, where it is not looked up by `args[0]` (hooks).
     pub path: Option<&'r str>,
+    /// The environment is the process's as it stands, without a `HOME` of the runtime's (hooks).
+    pub exact_env: bool,
     /// The container's name.
     pub id: &'r str,
     /// What the machine is like.
@@ -96,6 +98,7 @@ fn join_process(b: &mut Builder<'_>, r: &JoinRequest<'_>) {
         capabilities: &r.process.capabilities,
         rlimits: &r.process.rlimits,
         path: r.path,
+        exact_env: r.exact_env,
     };
     push_program(b, &runnable, r.filter, None, r.extra_env, &how);
 }

@@ -88,10 +88,11 @@ const fn ratime(set: u64) -> Effect {
     Effect::Recursive { set, clear: ATIME }
 }
 
-/// Sorted by name.
+/// Sorted by name. As for mount(8), `atime` takes back `noatime` and nothing else, and likewise the other negations;
+/// relatime is what is left when nothing is asked for.
 const TABLE: &[(&str, Effect)] = &[
     ("async", Effect::Superblock("async")),
-    ("atime", atime(0)),
+    ("atime", clear(NOATIME)),
     ("bind", Effect::Bind { recursive: false }),
     ("copy-symlink", Effect::SourceLink(SourceLink::Copy)),
     ("defaults", Effect::Nothing),
@@ -112,8 +113,8 @@ const TABLE: &[(&str, Effect)] = &[
     ("noiversion", Effect::Nothing),
     ("nolazytime", Effect::Superblock("nolazytime")),
     ("nomand", Effect::Nothing),
-    ("norelatime", atime(0)),
-    ("nostrictatime", atime(0)),
+    ("norelatime", Effect::Nothing),
+    ("nostrictatime", clear(STRICTATIME)),
     ("nosuid", set(NOSUID)),
     ("nosymfollow", set(NOSYMFOLLOW)),
     ("private", Effect::Propagation(MS_PRIVATE)),

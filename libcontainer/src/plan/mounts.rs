@@ -92,7 +92,9 @@ impl<'o> Options<'o> {
 fn change(attrs: &mut Attrs, set: u64, clear: u64) {
     const ATIME: u64 = 0x70;
     attrs.set = (attrs.set & !clear) | set;
-    attrs.clear = (attrs.clear & !(set & !ATIME)) | clear;
+    // The kernel takes the access time mode as one field: all of its bits or none.
+    let field = if clear & ATIME == 0 { 0 } else { ATIME };
+    attrs.clear = (attrs.clear & !(set & !ATIME)) | clear | field;
 }
 
 /// A path inside, without leading slash, `.` and `..`: what stays after taking `..` by the letter, as runc does.
@@ -271,9 +273,10 @@ fn bind(b: &mut Builder<'_>, r: &Request<'_>, one: &One<'_>, recursive: bool) ->
     let Some(source) = one.mount.source.as_deref().filter(|s| !s.is_empty()) else {
         return Err(ConfigError::new(at.field("source"), Problem::Missing { why: "for a bind mount" }));
     };
-    if let Some(data) = one.options.data.first() {
-        let value = (*data).to_owned();
-        let expected = "an option of a bind mount (data for a filesystem would be ignored)";
+    // `key=value` is data for a filesystem, which validation has warned about. A lone word is a mistake.
+    if let Some(word) = one.options.data.iter().find(|data| !data.contains('=')) {
+        let value = (*word).to_owned();
+        let expected = "an option of a bind mount";
         return Err(ConfigError::new(at.field("options"), Problem::Malformed { value, expected }));
     }
     let path = r.bundle.join(source);

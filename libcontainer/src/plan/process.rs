@@ -55,12 +55,13 @@ pub(super) fn identity<'a>(
 pub(super) fn program<'a>(
     arena: &'a Arena,
     process: &Process,
-    path: Option<&str>,
+    (path, exact_env): (Option<&str>, bool),
     extra_env: &[String],
     how: &Circumstances,
 ) -> &'a Program<'a> {
     let env = last_of_each(process.env.iter().chain(extra_env));
-    let has_home = env.iter().any(|e| e.strip_prefix("HOME=").is_some_and(|home| !home.is_empty()));
+    let has_home =
+        exact_env || env.iter().any(|e| e.strip_prefix("HOME=").is_some_and(|home| !home.is_empty()));
     let placeholder = (!has_home).then_some(c"HOME=/");
     let candidates = path.map_or_else(|| candidates(&process.args, &env), |path| vec![path.to_owned()]);
     let candidates: Vec<&CStr> = candidates.iter().map(|c| arena.cstr(c)).collect();
@@ -130,7 +131,7 @@ mod tests {
     fn a_missing_home_gets_a_placeholder() {
         let arena = Arena::new();
         let process = Process { args: strings(&["sh"]), env: strings(&["A=1"]), ..Process::default() };
-        let program = program(&arena, &process, None, &[], &Circumstances::default());
+        let program = program(&arena, &process, (None, false), &[], &Circumstances::default());
         assert_eq!(program.envp.iter().collect::<Vec<_>>(), [c"HOME=/", c"A=1"]);
         assert_eq!(program.home_of, Some(0));
     }

@@ -16,6 +16,8 @@ pub(super) struct Runnable<'r> {
     pub rlimits: &'r [(u32, u64, u64)],
     /// The program's path, where it is not looked up by `args[0]`.
     pub path: Option<&'r str>,
+    /// The environment gets no `HOME` of the runtime's.
+    pub exact_env: bool,
 }
 
 pub(super) fn push_rlimits(b: &mut Builder<'_>, rlimits: &[(u32, u64, u64)]) {
@@ -50,7 +52,7 @@ pub(super) fn push_program(
     if let Some(filter) = filter.filter(|filter| !filter.notifies) {
         push_filter(b, filter, relinquish);
     }
-    let program = process::program(b.arena, process, runnable.path, extra_env, how);
+    let program = process::program(b.arena, process, (runnable.path, runnable.exact_env), extra_env, how);
     b.push(Op::Exec(program), Origin::Field("process.args[0]"));
 }
 

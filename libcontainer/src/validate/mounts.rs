@@ -25,12 +25,18 @@ pub(super) fn mounts(cx: &Context<'_>) -> Check {
     Ok(())
 }
 
-/// Relative destinations are deprecated: they are taken from `/`, with a warning.
+/// Relative destinations are deprecated: they are taken from `/`, with a warning. Data for a filesystem, as
+/// in `size=1k`, means nothing to a bind mount: the kernel ignores it, and so do other runtimes.
 pub(super) fn warnings(mounts: &[Mount], warnings: &mut Vec<String>) {
     for (i, mount) in mounts.iter().enumerate() {
         if !mount.destination.starts_with('/') {
             let destination = &mount.destination;
             warnings.push(format!("mounts[{i}].destination: relative path {destination:?} is taken from /"));
+        }
+        if mount.options.iter().any(|option| matches!(option.as_str(), "bind" | "rbind")) {
+            for data in mount.options.iter().filter(|option| option.contains('=')) {
+                warnings.push(format!("mounts[{i}].options: {data:?} means nothing to a bind mount"));
+            }
         }
     }
 }

@@ -164,6 +164,9 @@ fn version_1_table() {
     assert_eq!(v1(&["allow b 8:1 rw", "deny b 8:* w"]), (false, vec!["b 8:1 r".into()]));
     assert_eq!(v1(&["allow a 8:1 r"]), (false, vec!["b 8:1 r".into(), "c 8:1 r".into()]));
     assert_eq!(v1(&["allow c 5:1 rwm", "deny a"]), (false, vec![]));
+    // The default devices stay allowed, and so the default has to become "deny".
+    assert_eq!(v1(&["allow a", "deny c *:* rw"]), (false, vec!["b *:* rwm".into()]));
+    assert_eq!(v1(&["allow a", "deny a *:* rw", "allow c 10:229 rw"]), (false, vec!["c 10:229 rw".into()]));
     assert_eq!(
         Table::of(&policy(&[])).unwrap().exceptions.iter().map(v1::Exception::line).collect::<Vec<_>>(),
         [

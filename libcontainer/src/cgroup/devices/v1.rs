@@ -90,11 +90,30 @@ impl Table {
                 e.access &= !gone.access;
             }
         }
+        if self.exceptions.iter().any(|e| e.overlaps(gone)) && self.turn_to_deny() {
+            self.add(*gone);
+            return Ok(());
+        }
         if !gone.builtin && self.exceptions.iter().any(|e| e.overlaps(gone)) {
             let why = "cgroup version 1 cannot make an exception from a wildcard rule";
             return Err(ConfigError::new(at.clone(), Problem::Unsupported { why }));
         }
         Ok(())
+    }
+
+    /// A default of "allow" whose exceptions are whole types says the same as a default of "deny" with what is left
+    /// of the types as exceptions, and to those single devices can be added.
+    fn turn_to_deny(&mut self) -> bool {
+        if !self.allow || self.exceptions.iter().any(|e| e.major.is_some() || e.minor.is_some()) {
+            return false;
+        }
+        let left = |kind| {
+            let denied = self.exceptions.iter().filter(|e| e.kind == kind).fold(0, |all, e| all | e.access);
+            Exception { kind, major: None, minor: None, access: ALL & !denied, builtin: false }
+        };
+        let exceptions = [Type::Block, Type::Char].map(left).into_iter().filter(|e| e.access != 0).collect();
+        *self = Table { allow: false, exceptions };
+        true
     }
 }
 

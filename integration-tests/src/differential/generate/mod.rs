@@ -1,0 +1,29 @@
+//! Random configurations: valid ones, and ones that are slightly wrong.
+
+mod linux;
+mod mounts;
+mod process;
+mod resources;
+mod wrong;
+
+use super::change::Change;
+use super::random::Random;
+
+type Maker = fn(&mut Random) -> Change;
+
+/// The changes that make one configuration.
+pub fn configuration(random: &mut Random, cgroup_v1: bool) -> Vec<Change> {
+    let mut makers: Vec<Maker> = Vec::new();
+    makers.extend(process::MAKERS);
+    makers.extend(mounts::MAKERS);
+    makers.extend(linux::MAKERS);
+    if cgroup_v1 {
+        makers.extend(resources::MAKERS);
+    }
+    let count = 1 + random.below(6);
+    let mut changes: Vec<Change> = (0..count).map(|_| random.pick(&makers)(random)).collect();
+    if random.percent(12) {
+        changes.push(wrong::any(random));
+    }
+    changes
+}
