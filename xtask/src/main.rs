@@ -13,6 +13,8 @@ mod order;
 mod setup;
 mod sys;
 mod test;
+#[cfg(test)]
+mod unsafe_code;
 mod vm;
 
 use std::process::ExitCode;
