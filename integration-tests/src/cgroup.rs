@@ -1,6 +1,7 @@
 //! Reading cgroupfs from outside, independent of any runtime's idea of it.
 
 use crate::failure::Failure;
+use crate::sys;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -56,6 +57,28 @@ pub fn dir_of(pid: i32, controller: &str) -> Result<PathBuf, Failure> {
 /// Whether `/sys/fs/cgroup` itself is a cgroup2 mount.
 pub fn is_unified() -> bool {
     Path::new(ROOT).join("cgroup.controllers").exists()
+}
+
+/// The options of the unified hierarchy at [`ROOT`] (`nsdelegate`, `memory_recursiveprot`), which all its mounts share.
+pub fn options() -> String {
+    let text = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let at_root = |line: &&str| line.split(' ').nth(4) == Some(ROOT);
+    let last = text.lines().rfind(at_root).and_then(|line| line.split_once(" - cgroup2 "));
+    let options = last.and_then(|(_, rest)| rest.split(' ').nth(1)).unwrap_or_default();
+    options.split(',').filter(|word| !["rw", "ro"].contains(word)).collect::<Vec<_>>().join(",")
+}
+
+/// Gives the hierarchy its options back if a runtime took them away, as runc and crun do when they mount it for a
+/// container in the host's cgroup namespace. The caller has mounts of its own.
+///
+/// # Errors
+/// If the kernel refuses.
+pub fn restore_options(before: &str) -> Result<(), Failure> {
+    if is_unified() && !before.is_empty() && options() != before {
+        let flags = libc::MS_REMOUNT | libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC | libc::MS_RELATIME;
+        sys::mount("none", Path::new(ROOT), "", flags, before)?;
+    }
+    Ok(())
 }
 
 /// A file of a cgroup, trimmed.

@@ -170,9 +170,13 @@ fn judge(settings: &Settings, name: &str, case_id: &str) -> Outcome {
             return Err(Failure::skip(reason));
         }
         let before = Snapshot::take();
+        let options = cgroup::options();
         let verdict = catch_unwind(AssertUnwindSafe(|| (case.body)(&ctx)))
             .unwrap_or_else(|_| Err(Failure::new("the case panicked; see its log")));
         let leaks = find_leaks(&ctx, &before, case_id);
+        if ctx.host.is_root() {
+            cgroup::restore_options(&options)?;
+        }
         with_leaks(verdict, leaks)
     });
     match verdict {

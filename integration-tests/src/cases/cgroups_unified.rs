@@ -25,6 +25,7 @@ pub fn cases() -> Vec<Case> {
         case("cgroup-namespace-root", &["NS-12"], v2_namespace).practice(),
         case("ps", &["OPS-01"], ps_json).practice(),
         case("nested-cgroups-are-removed", &["CG-13"], v2_nested).practice(),
+        case("options-of-the-hierarchy-stay", &["CG-01"], v2_options).practice(),
     ]
 }
 
@@ -87,6 +88,23 @@ fn v2_namespace(ctx: &Ctx) -> Verdict {
     let facts = ctx.facts(&b)?;
     ensure_eq!(cgroup::path_of(facts.str("/cgroup"), ""), Some("/".to_owned()), "cgroup seen inside");
     Ok(())
+}
+
+/// A mount of the hierarchy in the initial cgroup namespace sets the options of all its mounts, the host's included.
+fn v2_options(ctx: &Ctx) -> Verdict {
+    let before = cgroup::options();
+    if before.is_empty() {
+        return Err(crate::Failure::skip("the hierarchy has no options to lose"));
+    }
+    // A peer in another case may take them away meanwhile, but hardly five times.
+    for _ in 0..5 {
+        ctx.facts(&ctx.bundle()?)?;
+        if cgroup::options() == before {
+            return Ok(());
+        }
+        cgroup::restore_options(&before)?;
+    }
+    Err(crate::Failure::new(format!("the hierarchy's options {before} are gone")))
 }
 
 fn v2_nested(ctx: &Ctx) -> Verdict {
