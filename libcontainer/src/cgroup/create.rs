@@ -25,6 +25,7 @@ impl Cgroup {
             members: Vec::with_capacity(paths.places.len()),
             disabled: false,
             unit: None,
+            last_words: None,
         };
         for place in paths.places {
             match make(&place) {

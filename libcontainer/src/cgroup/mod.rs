@@ -63,6 +63,8 @@ pub struct Cgroup {
     disabled: bool,
     /// The unit, where systemd has made it.
     unit: Option<Unit>,
+    /// What is known of the memory of a new unit, which systemd removes with its last process.
+    last_words: Option<oom::LastWords>,
 }
 
 /// The container's directory in one hierarchy.
@@ -90,7 +92,7 @@ impl Cgroup {
     /// left out then, and limits are errors.
     #[must_use]
     pub fn none() -> Cgroup {
-        Cgroup { kind: Kind::Unified, members: Vec::new(), disabled: true, unit: None }
+        Cgroup { kind: Kind::Unified, members: Vec::new(), disabled: true, unit: None, last_words: None }
     }
 
     /// Whether there is no directory at all.

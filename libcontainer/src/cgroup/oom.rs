@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use rustix::event::{EventfdFlags, PollFlags, eventfd};
 use rustix::io::{pread, read, retry_on_intr};
@@ -22,7 +23,45 @@ enum Source<'a> {
     /// Version 1: an eventfd that was registered with the cgroup.
     Event { fd: OwnedFd, dir: &'a Dir },
     /// Version 2: `memory.events`, which poll(2) reports when it changes.
-    Counter { fd: OwnedFd, kills: u64 },
+    Counter { fd: OwnedFd, kills: u64, around: Option<Around> },
+}
+
+/// The count of OOM kills in the cgroup around another, which holds those below it.
+///
+/// systemd removes the cgroup of a scope as soon as its last process has ended, with all that could be read there. A kill
+/// that is counted around it since the last look is taken for its own: nothing nearer is left to ask.
+#[derive(Debug)]
+pub(super) struct Around {
+    fd: OwnedFd,
+    kills: u64,
+}
+
+/// What is left to say of the memory of a cgroup that is gone.
+#[derive(Debug)]
+pub(super) struct LastWords {
+    pub around: Around,
+    /// The limit that was asked for.
+    pub limit: Option<u64>,
+}
+
+impl Around {
+    /// From now on. `None` if the kernel does not count there: the root has no such file.
+    pub fn of(cgroup: &Path) -> Option<Around> {
+        let fd = Dir::new(cgroup.parent()?.to_owned()).open_read("memory.events").ok()?;
+        let kills = count(fd.as_fd()).ok()?;
+        Some(Around { fd, kills })
+    }
+
+    /// Whether there are more than when this was asked last.
+    fn advance(&mut self) -> bool {
+        let now = count(self.fd.as_fd()).unwrap_or(self.kills);
+        now > std::mem::replace(&mut self.kills, now)
+    }
+
+    /// Whether there are more than there were.
+    pub fn has_increased(&self) -> bool {
+        count(self.fd.as_fd()).is_ok_and(|now| now > self.kills)
+    }
 }
 
 impl Cgroup {
@@ -49,7 +88,7 @@ fn watch_counter(dir: &Dir) -> Result<Option<Source<'_>>> {
     };
     // The first read also tells the kernel from when on a change counts.
     let kills = count(fd.as_fd()).map_err(|e| dir.error("read", FILE, e))?;
-    Ok(Some(Source::Counter { fd, kills }))
+    Ok(Some(Source::Counter { fd, kills, around: Around::of(dir.path()) }))
 }
 
 /// Documentation/admin-guide/cgroup-v1/memory.rst, section 10.
@@ -82,9 +121,14 @@ impl OomWatch<'_> {
                 let mut number = [0; 8];
                 retry_on_intr(|| read(&*fd, &mut number)).is_ok() && dir.read("memory.oom_control").is_ok()
             }
-            Source::Counter { fd, kills } => {
-                let now = count(fd.as_fd()).unwrap_or(*kills);
-                now > std::mem::replace(kills, now)
+            Source::Counter { fd, kills, around } => {
+                // Before the own count: better told twice than missed.
+                let more_around = around.as_mut().is_some_and(Around::advance);
+                match count(fd.as_fd()) {
+                    Ok(now) => now > std::mem::replace(kills, now),
+                    // Gone, and asked no more.
+                    Err(_) => around.take().is_some() && more_around,
+                }
             }
         }
     }
@@ -115,7 +159,7 @@ mod tests {
             file.rewind().unwrap();
             file.write_all(text.as_bytes()).unwrap();
         };
-        let mut watch = OomWatch { source: Source::Counter { fd, kills: 2 } };
+        let mut watch = OomWatch { source: Source::Counter { fd, kills: 2, around: None } };
         for (text, expected) in [
             ("low 0\noom 5\noom_kill 2\noom_group_kill 9\n", false),
             ("low 0\noom 9\noom_kill 3\noom_group_kill 9\n", true),

@@ -19,8 +19,9 @@ impl Cgroup {
     #[must_use]
     pub fn oom_killed(&self) -> bool {
         let file = if self.kind == Kind::Unified { "memory.events" } else { "memory.oom_control" };
-        let count = |dir: &Dir| keyed(&dir.read(file).ok()?, "oom_kill");
-        self.member_of("memory").and_then(|m| count(&m.dir)).is_some_and(|n| n > 0)
+        let count = |dir: &Dir| Some(keyed(&dir.read(file).ok()?, "oom_kill").unwrap_or(0) > 0);
+        let around = || self.last_words.as_ref().is_some_and(|words| words.around.has_increased());
+        self.member_of("memory").and_then(|m| count(&m.dir)).unwrap_or_else(around)
     }
 
     /// Limit and peak of memory, for the message about an OOM kill.
@@ -34,7 +35,9 @@ impl Cgroup {
             Kind::Legacy => ("memory.limit_in_bytes", "memory.max_usage_in_bytes"),
         };
         let number = |file: &str| m.dir.read(file).ok()?.trim().parse::<u64>().ok();
-        MemoryReport { limit: number(limit).filter(|l| *l < V1_UNLIMITED), peak: number(peak) }
+        let asked = || self.last_words.as_ref().and_then(|words| words.limit);
+        let limit = number(limit).filter(|l| *l < V1_UNLIMITED).or_else(asked);
+        MemoryReport { limit, peak: number(peak) }
     }
 
     /// Gives the cgroup to host user `uid` (config-linux.md#cgroup-ownership): the directory and the files of

@@ -80,6 +80,12 @@ impl Cgroup {
             made: d.made,
         });
         let kind = if saved.unified { Kind::Unified } else { Kind::Legacy };
-        Cgroup { kind, members: members.collect(), disabled: saved.dirs.is_empty(), unit: saved.unit.clone() }
+        Cgroup {
+            kind,
+            members: members.collect(),
+            disabled: saved.dirs.is_empty(),
+            unit: saved.unit.clone(),
+            last_words: None,
+        }
     }
 }

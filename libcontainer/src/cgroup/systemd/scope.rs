@@ -11,6 +11,7 @@ use super::{Bus, Property, Unit, annotations, devices, translate};
 use crate::cgroup::create::{make, prepare};
 use crate::cgroup::dir::{Dir, read_at};
 use crate::cgroup::layout::{Hierarchy, Kind, Layout, Own};
+use crate::cgroup::oom::{Around, LastWords};
 use crate::cgroup::paths::{Paths, Place};
 use crate::cgroup::{Cgroup, DevicePolicy, Member, Result, Saved, Write};
 use crate::error::{FieldPath, PathError};
@@ -114,12 +115,23 @@ impl Scope {
             properties.push(Property::new("PIDs", pids));
         }
         log::debug!("unit {}: {}", self.unit.name, listed(&properties));
+        let last_words = self.last_words(&properties);
         self.manager.start(&self.unit.name, &properties)?;
-        let adopted = self.adopt(pid);
+        let adopted = self.adopt(pid).map(|cgroup| Cgroup { last_words, ..cgroup });
         if adopted.is_err() {
             self.manager.discard(&self.unit.name);
         }
         adopted
+    }
+
+    /// What an OOM kill before the container runs is told by. Only version 2 counts in the cgroup above as well.
+    fn last_words(&self, properties: &[Property]) -> Option<LastWords> {
+        let around = Around::of(&self.paths.places.first()?.path())?;
+        let limit = properties.iter().find(|p| p.name == "MemoryMax").and_then(|p| match p.value {
+            Value::Uint64(limit) => Some(limit),
+            _ => None,
+        });
+        Some(LastWords { around, limit })
     }
 
     /// The cgroup around the process, with what systemd does not do: controllers that it does not know, and version 1
@@ -130,7 +142,7 @@ impl Scope {
         }
         let kind = self.paths.kind;
         let unit = Some(self.unit.clone());
-        let mut cgroup = Cgroup { kind, members: Vec::new(), disabled: false, unit };
+        let mut cgroup = Cgroup { kind, members: Vec::new(), disabled: false, unit, last_words: None };
         for place in &self.paths.places {
             let path = place.path();
             let made = make(place).map_err(PathError::doing("mkdir", &path))?;
