@@ -334,11 +334,12 @@ fn mount_line(m: &mountinfo::Mount) -> String {
     let root = m.root.rsplit_once("/rootfs").map_or(m.root.as_str(), |(_, below)| below);
     let mut parts = [m.options.clone(), m.super_options.clone()];
     parts.iter_mut().for_each(|p| p.sort());
+    // A bind of the host's mount of the hierarchy has the name that the host gave it.
+    let source = if m.fstype == "cgroup2" { "cgroup" } else { &m.source };
     format!(
-        "{} {} from {} root {root} [{}] [{}] {}",
+        "{} {} from {source} root {root} [{}] [{}] {}",
         m.target,
         m.fstype,
-        m.source,
         parts[0].join(","),
         parts[1].join(","),
         propagation.join(",")
