@@ -13,6 +13,7 @@ mod compat;
 mod console;
 mod contract;
 mod copy_up;
+mod counts;
 mod damage;
 mod deviations;
 mod deviations_crun;
@@ -106,6 +107,7 @@ pub fn all() -> Vec<Case> {
         threats::cases(),
         two_phase::cases(),
         attacks::cases(),
+        counts::cases(),
         faults::cases(),
         races::cases(),
         damage::cases(),

@@ -10,7 +10,7 @@ mod sys;
 pub mod tracer;
 
 pub use report::{Counts, Tally};
-pub use scenario::{Needed, SCENARIOS, Scenario};
+pub use scenario::{BASE, Needed, SCENARIOS, Scenario};
 
 use crate::failure::{Failure, Verdict};
 use crate::process::{Out, reap_orphans};
@@ -87,6 +87,17 @@ impl Startup {
     fn has(self, at: Injection) -> bool {
         at.process == 0 && at.call < self.0
     }
+}
+
+/// Runs a scenario as it is, and tells what it did.
+///
+/// # Errors
+/// If it does not work, or cannot be traced.
+pub fn follow(ctx: &Ctx, scenario: &'static Scenario) -> Result<Trace, Failure> {
+    let bench = Bench::new(ctx, scenario)?;
+    let (trace, _) = bench.baseline()?;
+    bench.clear()?;
+    Ok(trace)
 }
 
 fn injections(calls: &[Vec<u64>]) -> impl Iterator<Item = Injection> {

@@ -25,7 +25,7 @@ pub struct Scenario {
     /// What has to be there.
     pub needs: Needed,
     /// The bundle.
-    pub(super) bundle: fn(&Ctx) -> Result<Bundle, Failure>,
+    pub bundle: fn(&Ctx) -> Result<Bundle, Failure>,
     /// The arguments; `ID`, `BUNDLE` and `PIDFILE` stand for what they say.
     pub words: &'static [&'static str],
     /// The program prints what it finds.
@@ -38,7 +38,8 @@ pub struct Scenario {
     pub leaves: Option<&'static str>,
 }
 
-const BASE: Scenario = Scenario {
+/// A command for a running container, to build others from.
+pub const BASE: Scenario = Scenario {
     name: "",
     needs: Needed::Running,
     bundle: sleeper,
@@ -117,6 +118,7 @@ const fn reading(name: &'static str, words: &'static [&'static str]) -> Scenario
     Scenario { name, words, keeps_container: true, leaves: Some("running"), ..BASE }
 }
 
+/// A program that waits, in a container with a little of everything.
 fn sleeper(ctx: &Ctx) -> Result<Bundle, Failure> {
     let mut b = rich(ctx)?;
     b.steps(&[&["sleep"]]);

@@ -44,6 +44,8 @@ pub struct Trace {
     pub status: i32,
     /// It had to be killed.
     pub hung: bool,
+    /// Memory of the command's own, not of files, when it was about to end, in KiB.
+    pub anonymous: Option<u64>,
 }
 
 /// A command line, ready to be executed any number of times.
@@ -87,6 +89,13 @@ fn reap_strays() {
             crate::sys::reap(pid);
         }
     }
+}
+
+/// What a process has written to, in KiB.
+fn anonymous(pid: i32) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("Anonymous:"))?;
+    line.split_whitespace().next()?.parse().ok()
 }
 
 struct Tracer {
@@ -195,6 +204,9 @@ impl Tracer {
         let calls = &mut self.trace.calls[process];
         calls.push(call);
         let number = calls.len() - 1;
+        if pid == self.command && call == syscalls::Sysno::exit_group as u64 {
+            self.trace.anonymous = anonymous(pid);
+        }
         match self.injection {
             Some(i) if (i.process, i.call) == (process, number) => {
                 self.trace.hit = Some(call);
