@@ -11,6 +11,7 @@ fn main() {
     let commit = env::var("CORTEN_COMMIT").ok().or_else(from_git);
     println!("cargo::rustc-env=CORTEN_COMMIT={}", commit.as_deref().unwrap_or("unknown"));
     order_functions();
+    pack_relocations();
 }
 
 /// Puts the functions that the usual commands execute side by side: the kernel maps less of the file then
@@ -30,6 +31,25 @@ fn order_functions() {
         for argument in arguments {
             println!("cargo::rustc-link-arg-bins={argument}");
         }
+    }
+}
+
+/// Writes down where the program refers to itself as a bit map (`DT_RELR`), a hundredth of the usual table: that is read
+/// at each start. The C library does what is written there, from glibc 2.36 on; an older one leaves it undone, so the
+/// program that does nothing is run, which a build for another machine cannot do.
+fn pack_relocations() {
+    let target = env::var("TARGET").unwrap_or_default();
+    if env::var("PROFILE").as_deref() != Ok("release") || env::var("HOST").as_ref() != Ok(&target) {
+        return;
+    }
+    let argument = "-Wl,--pack-dyn-relocs=relr";
+    let runs = || {
+        let linked = linker_takes(&[argument.to_owned()], &target).unwrap_or(false);
+        let program = PathBuf::from(env::var_os("OUT_DIR")?).join("nothing");
+        Some(linked && Command::new(program).stderr(Stdio::null()).status().ok()?.success())
+    };
+    if runs().unwrap_or(false) {
+        println!("cargo::rustc-link-arg-bins={argument}");
     }
 }
 
