@@ -128,6 +128,8 @@ fn furnish(bundle: &Bundle) -> Verdict {
     symlink("/missing", bundle.path("dangling"))?;
     symlink("../../../../etc", bundle.path("up"))?;
     symlink("loop", bundle.path("loop"))?;
+    // Hooks of any user write to one file, which a sticky directory may forbid (fs.protected_regular).
+    fs::set_permissions(bundle.dir.join("out"), fs::Permissions::from_mode(0o777))?;
     let sources = bundle.dir.join("src");
     fs::create_dir_all(sources.join("sub"))?;
     fs::write(sources.join("file"), "source\n")?;

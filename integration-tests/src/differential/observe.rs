@@ -31,9 +31,10 @@ pub fn observe(place: &Place, runtime: &Path, changes: &[Change]) -> Result<Valu
     fs::create_dir_all(dir.join("state"))?;
     let bundle = change::apply(changes, &dir.join("bundle"), &place.scratch.join("probe"), place.id)?;
     let life = Life { place, runtime, dir: &dir, bundle: &bundle };
-    let before = Snapshot::take();
+    let (before, mounts_before, names) = (Snapshot::take(), mount_ids(), names());
     let mut seen = life.whole();
-    let left = life.clean(&before);
+    let left = life.clean(&before, &mounts_before);
+    restore(&names);
     if let Ok(seen) = &mut seen {
         seen["left"] = json!(left);
         // How far a failed creation came is the runtime's business, as long as nothing but files is left.
@@ -52,6 +53,36 @@ pub fn observe(place: &Place, runtime: &Path, changes: &[Change]) -> Result<Valu
     Ok(serde_json::from_str(&text)?)
 }
 
+const NAMES: [&str; 2] = ["/proc/sys/kernel/hostname", "/proc/sys/kernel/domainname"];
+
+/// The names of the UTS namespace, which a container may share.
+fn names() -> [String; 2] {
+    NAMES.map(|file| fs::read_to_string(file).unwrap_or_default())
+}
+
+fn restore(names: &[String; 2]) {
+    for (file, name) in NAMES.iter().zip(names) {
+        // Without the right to do so no container had it either.
+        let _ = fs::write(file, name.trim_end());
+    }
+}
+
+fn own_mounts() -> Vec<Mount> {
+    mountinfo::parse(&fs::read_to_string("/proc/self/mountinfo").unwrap_or_default())
+}
+
+fn mount_ids() -> Vec<u32> {
+    own_mounts().iter().map(|m| m.id).collect()
+}
+
+/// Takes away what a container without mounts of its own left in the comparison's mount namespace.
+fn detach_since(before: &[u32]) {
+    for mount in own_mounts().iter().rev().filter(|m| !before.contains(&m.id)) {
+        // It may have gone with another one.
+        let _ = sys::detach(&mountinfo::unescape(&mount.target));
+    }
+}
+
 struct Life<'a> {
     place: &'a Place<'a>,
     runtime: &'a Path,
@@ -61,7 +92,9 @@ struct Life<'a> {
 
 impl Life<'_> {
     fn cmd(&self, args: &[&str]) -> Cmd {
-        Cmd::new(self.runtime, self.dir).arg("--root").arg(self.dir.join("state")).args(args)
+        // crun gives its standard input to the container's user: that must not be the machine's null device.
+        let cmd = Cmd::new(self.runtime, self.dir).stdin(Vec::new());
+        cmd.arg("--root").arg(self.dir.join("state")).args(args)
     }
 
     fn whole(&self) -> Result<Value, Failure> {
@@ -96,7 +129,7 @@ impl Life<'_> {
     }
 
     /// What is left, in words; and then takes it away.
-    fn clean(&self, before: &Snapshot) -> Vec<String> {
+    fn clean(&self, before: &Snapshot, mounts_before: &[u32]) -> Vec<String> {
         leaks::thaw(self.place.id);
         let mut left = leaks::state_left(&self.dir.join("state"));
         if !left.is_empty() {
@@ -109,6 +142,7 @@ impl Life<'_> {
             remove_cgroups(&cgroup);
         }
         left.extend(before.compare());
+        detach_since(mounts_before);
         left
     }
 }
