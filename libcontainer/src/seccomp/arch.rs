@@ -25,10 +25,15 @@ pub enum Arch {
     S390x,
     Riscv64,
     Loongarch64,
+    Parisc,
+    Parisc64,
+    M68k,
+    Sh,
+    Sheb,
 }
 
 /// Every architecture that a filter can be compiled for, with its name in the specification and its audit token.
-const ARCHES: [(&str, Arch, u32); 18] = [
+const ARCHES: [(&str, Arch, u32); 23] = [
     ("SCMP_ARCH_X86", Arch::X86, 0x4000_0003),
     ("SCMP_ARCH_X86_64", Arch::X86_64, 0xc000_003e),
     ("SCMP_ARCH_X32", Arch::X32, 0xc000_003e),
@@ -47,11 +52,13 @@ const ARCHES: [(&str, Arch, u32); 18] = [
     ("SCMP_ARCH_S390X", Arch::S390x, 0x8000_0016),
     ("SCMP_ARCH_RISCV64", Arch::Riscv64, 0xc000_00f3),
     ("SCMP_ARCH_LOONGARCH64", Arch::Loongarch64, 0xc000_0102),
+    ("SCMP_ARCH_PARISC", Arch::Parisc, 0x0000_000f),
+    ("SCMP_ARCH_PARISC64", Arch::Parisc64, 0x8000_000f),
+    ("SCMP_ARCH_M68K", Arch::M68k, 0x0000_0004),
+    // The little-endian one (AUDIT_ARCH_SHEL): what libseccomp means by the name.
+    ("SCMP_ARCH_SH", Arch::Sh, 0x4000_002a),
+    ("SCMP_ARCH_SHEB", Arch::Sheb, 0x0000_002a),
 ];
-
-/// Architectures of the specification that no system call table is at hand for. No container runtime runs there.
-const WITHOUT_TABLE: [&str; 5] =
-    ["SCMP_ARCH_PARISC", "SCMP_ARCH_PARISC64", "SCMP_ARCH_M68K", "SCMP_ARCH_SH", "SCMP_ARCH_SHEB"];
 
 /// `__AUDIT_ARCH_LE` of `<linux/audit.h>`.
 const AUDIT_ARCH_LE: u32 = 0x4000_0000;
@@ -126,6 +133,11 @@ impl Arch {
             Arch::S390x => "s390x",
             Arch::Riscv64 => "riscv64",
             Arch::Loongarch64 => "loongarch64",
+            Arch::Parisc => "parisc",
+            Arch::Parisc64 => "parisc64",
+            Arch::M68k => "m68k",
+            Arch::Sh => "sh",
+            Arch::Sheb => "sheb",
         }
     }
 
@@ -167,6 +179,7 @@ impl Arch {
             Arch::Mipsel | Arch::Mipsel64N32 => Arch::Mipsel64,
             Arch::Ppc => Arch::Ppc64,
             Arch::S390 => Arch::S390x,
+            Arch::Parisc => Arch::Parisc64,
             other => other,
         }
     }
@@ -174,20 +187,13 @@ impl Arch {
     /// Reads an element of `linux.seccomp.architectures`.
     ///
     /// # Errors
-    /// If it is not a name of the specification, or one that has no table of system calls here.
+    /// If it is not a name of the specification.
     pub fn parse(name: &str, at: &FieldPath) -> Result<Arch, ConfigError> {
-        if let Some(&(_, arch, _)) = ARCHES.iter().find(|(n, _, _)| *n == name) {
-            return Ok(arch);
-        }
-        let problem = if WITHOUT_TABLE.contains(&name) {
-            Problem::Unsupported { why: "no table of system calls for this architecture" }
-        } else {
-            Problem::Unknown {
-                value: name.to_string(),
-                expected: "a SCMP_ARCH_… name such as SCMP_ARCH_X86_64 or SCMP_ARCH_AARCH64",
-            }
-        };
-        Err(ConfigError::new(at.clone(), problem))
+        let known = ARCHES.iter().find(|(n, _, _)| *n == name).map(|&(_, arch, _)| arch);
+        known.ok_or_else(|| {
+            let expected = "a SCMP_ARCH_… name such as SCMP_ARCH_X86_64 or SCMP_ARCH_AARCH64";
+            ConfigError::new(at.clone(), Problem::Unknown { value: name.to_string(), expected })
+        })
     }
 
     /// Whether a kernel for `native` can run programs of this architecture. A filter has no code for others: the kernel
@@ -208,6 +214,10 @@ impl Arch {
             Arch::S390 | Arch::S390x => 6,
             Arch::Riscv64 => 7,
             Arch::Loongarch64 => 8,
+            Arch::Parisc | Arch::Parisc64 => 9,
+            Arch::M68k => 10,
+            Arch::Sh => 11,
+            Arch::Sheb => 12,
         }
     }
 
@@ -228,6 +238,10 @@ impl Arch {
                 | Arch::Mipsel64N32
                 | Arch::Ppc
                 | Arch::S390
+                | Arch::Parisc
+                | Arch::M68k
+                | Arch::Sh
+                | Arch::Sheb
         )
     }
 }

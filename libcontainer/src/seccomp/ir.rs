@@ -64,12 +64,13 @@ pub(super) fn lower(rules: &Rules) -> Ir {
 
 /// What a call meets that does not exist yet for a profile, so that programs fall back to an older one: ENOSYS.
 ///
-/// The number differs on MIPS.
+/// The number differs on MIPS and parisc.
 pub(super) fn not_implemented(arch: Arch) -> Action {
     match arch {
         Arch::Mips | Arch::Mipsel | Arch::Mips64 | Arch::Mipsel64 | Arch::Mips64N32 | Arch::Mipsel64N32 => {
             Action::Errno(89)
         }
+        Arch::Parisc | Arch::Parisc64 => Action::Errno(251),
         _ => Action::Errno(38),
     }
 }

@@ -60,6 +60,7 @@ mod arch;
 mod codegen;
 mod disasm;
 mod ir;
+mod numbers;
 pub mod record;
 mod rules;
 pub mod sim;

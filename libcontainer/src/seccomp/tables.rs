@@ -1,12 +1,14 @@
 //! System call numbers by name, for every architecture at once.
 //!
 //! One name is looked up once, and answers with its number on all architectures. The table is computed by the compiler
-//! from the crate `syscalls`, with its mistakes corrected and three ABIs added that can be derived from their relatives.
+//! from the crate `syscalls`, with its mistakes corrected, three ABIs added that can be derived from their relatives, and
+//! the lists of [`numbers`].
 //! It is plain data without pointers, so a position-independent executable has nothing to relocate when it starts.
 
 use syscalls::{aarch64, arm, loongarch64, mips, mips64, powerpc, powerpc64, riscv64, s390x, x86, x86_64};
 
 use super::arch::Arch;
+use super::numbers;
 
 /// Columns, one for each distinct set of numbers.
 const X86: usize = 0;
@@ -23,9 +25,13 @@ const S390: usize = 10;
 const S390X: usize = 11;
 const RISCV64: usize = 12;
 const LOONGARCH64: usize = 13;
+const PARISC: usize = 14;
+const PARISC64: usize = 15;
+const M68K: usize = 16;
+const SH: usize = 17;
 /// Not an architecture: the call's number behind `socketcall` or, with `IPC` added, behind `ipc`.
-const MULTIPLEXED: usize = 14;
-const COLUMNS: usize = 15;
+const MULTIPLEXED: usize = 18;
+const COLUMNS: usize = 19;
 const IPC: u16 = 0x100;
 
 /// Room; the builder panics at compile time when it is too small.
@@ -152,6 +158,10 @@ fn column(arch: Arch) -> usize {
         Arch::S390x => S390X,
         Arch::Riscv64 => RISCV64,
         Arch::Loongarch64 => LOONGARCH64,
+        Arch::Parisc => PARISC,
+        Arch::Parisc64 => PARISC64,
+        Arch::M68k => M68K,
+        Arch::Sh | Arch::Sheb => SH,
     }
 }
 
@@ -385,6 +395,9 @@ const fn build() -> Tables {
     column_of!(tables, S390X, s390x);
     column_of!(tables, RISCV64, riscv64);
     column_of!(tables, LOONGARCH64, loongarch64);
+    tables.read(numbers::PARISC, PARISC);
+    tables.read(numbers::M68K, M68K);
+    tables.read(numbers::SH, SH);
     tables.correct();
     tables.derive();
     tables
@@ -416,7 +429,29 @@ impl Tables {
         }
     }
 
-    /// Adds x32, 31-bit s390 and mips n32.
+    /// Adds a list of [`numbers`].
+    const fn read(&mut self, list: &[u8], column: usize) {
+        let mut nr = 0;
+        let mut rest = list.trim_ascii();
+        while !rest.is_empty() {
+            let mut end = 0;
+            while end < rest.len() && !rest[end].is_ascii_whitespace() {
+                end += 1;
+            }
+            let (word, after) = rest.split_at(end);
+            rest = after.trim_ascii_start();
+            if word[0].is_ascii_digit() {
+                let before = nr;
+                nr = decimal(word);
+                assert!(nr > before);
+            } else {
+                self.set(word, column, nr);
+                nr += 1;
+            }
+        }
+    }
+
+    /// Adds x32, 31-bit s390, mips n32 and 64-bit parisc, and what is newer than the lists.
     const fn derive(&mut self) {
         let mut row = 0;
         while row < self.rows {
@@ -426,6 +461,12 @@ impl Tables {
             if numbers[MIPS64] != ABSENT {
                 self.numbers[row][MIPS64N32] = n32_of(numbers[MIPS64]);
             }
+            if numbers[X86_64] != ABSENT && numbers[X86_64] > numbers::NEWEST {
+                self.numbers[row][PARISC] = numbers[X86_64];
+                self.numbers[row][M68K] = numbers[X86_64];
+                self.numbers[row][SH] = numbers[X86_64];
+            }
+            self.numbers[row][PARISC64] = self.numbers[row][PARISC];
             row += 1;
         }
         self.set_all(&SOCKETCALLS, MULTIPLEXED, 0);
@@ -444,6 +485,11 @@ impl Tables {
         self.set_all(&TIME64, S390, 0);
         self.set_all(&N32_OWN, MIPS64N32, 0);
         self.set_all(&TIME64, MIPS64N32, 6000);
+        let mut i = 0;
+        while i < TIME64.len() {
+            self.set(TIME64[i].0.as_bytes(), PARISC64, ABSENT);
+            i += 1;
+        }
     }
 
     const fn set_all(&mut self, list: &[(&str, u16)], column: usize, base: u16) {
@@ -505,6 +551,16 @@ impl Tables {
         }
         true
     }
+}
+
+const fn decimal(digits: &[u8]) -> u16 {
+    let mut number = 0;
+    let mut i = 0;
+    while i < digits.len() {
+        number = number * 10 + (digits[i] - b'0') as u16;
+        i += 1;
+    }
+    number
 }
 
 /// FNV-1a.

@@ -3,6 +3,7 @@ mod bitmap;
 mod exact;
 mod init;
 mod naive;
+mod numbers;
 #[cfg(feature = "libseccomp-oracle")]
 mod oracle;
 mod property;

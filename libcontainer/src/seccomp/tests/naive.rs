@@ -175,7 +175,20 @@ fn holds(all: &[&SyscallArg], arch: Arch, args: &[u64; 6]) -> bool {
 }
 
 fn greatest(arch: Arch) -> u64 {
-    let narrow = ["X86", "ARM", "MIPS", "MIPSEL", "MIPS64N32", "MIPSEL64N32", "PPC", "S390"];
+    let narrow = [
+        "X86",
+        "ARM",
+        "MIPS",
+        "MIPSEL",
+        "MIPS64N32",
+        "MIPSEL64N32",
+        "PPC",
+        "S390",
+        "PARISC",
+        "M68K",
+        "SH",
+        "SHEB",
+    ];
     if narrow.contains(&arch.name().trim_start_matches("SCMP_ARCH_")) { u32::MAX.into() } else { u64::MAX }
 }
 
@@ -209,7 +222,14 @@ fn must_hold(arg: &SyscallArg, arch: Arch) -> bool {
 }
 
 fn enosys(arch: Arch) -> Action {
-    Action::Errno(if arch.name().contains("MIPS") { 89 } else { 38 })
+    let name = arch.name();
+    Action::Errno(if name.contains("MIPS") {
+        89
+    } else if name.contains("PARISC") {
+        251
+    } else {
+        38
+    })
 }
 
 pub(super) fn action(name: &str, errno: Option<u32>) -> Action {

@@ -24,7 +24,8 @@ use crate::config::{Seccomp, SyscallArg, SyscallRule};
 use crate::seccomp::sim::{SeccompData, run};
 use crate::seccomp::{Action, Arch, Disassembly, SockFilter, number_of, tables};
 
-/// Architectures of one byte order: libseccomp does not mix them. It has loongarch64 from 2.6 on.
+/// Architectures of one byte order: libseccomp does not mix them. It has loongarch64, m68k
+/// and sh from 2.6 on.
 const LITTLE: [Arch; 10] = [
     Arch::X86_64,
     Arch::X86,
@@ -37,8 +38,17 @@ const LITTLE: [Arch; 10] = [
     Arch::Mipsel64N32,
     Arch::Ppc64Le,
 ];
-const BIG: [Arch; 7] =
-    [Arch::S390x, Arch::S390, Arch::Mips, Arch::Mips64, Arch::Mips64N32, Arch::Ppc, Arch::Ppc64];
+const BIG: [Arch; 9] = [
+    Arch::S390x,
+    Arch::S390,
+    Arch::Mips,
+    Arch::Mips64,
+    Arch::Mips64N32,
+    Arch::Ppc,
+    Arch::Ppc64,
+    Arch::Parisc,
+    Arch::Parisc64,
+];
 
 fn scmp(arch: Arch) -> ScmpArch {
     ScmpArch::from_str(arch.name()).expect("libseccomp knows the architecture")
