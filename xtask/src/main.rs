@@ -40,9 +40,15 @@ usage: cargo xtask CHORE [ARG...]
   vm [--share DIR]... [--timeout SECONDS] [--] COMMAND [ARG...]
                                   run a command as root in a virtual machine with systemd and cgroup v2 (see test vm)
   fuzz [TARGET...] [--seconds N]  run libFuzzer on each target of fuzz/targets for N seconds (default: 60); needs a C++ compiler
-  bench [--json] [--runs N] [--cgroup v1|v2|hybrid] [--runtime NAME=PATH]...
-                                  time corten beside every peer on PATH and beside the floor program
+  bench [--scenario NAME]... [--runs N] [--alive N] [--cgroup v1|v2|hybrid] [--runtime NAME=PATH]... [--no-peers]
+        [--json FILE] [--svg FILE]
+                                  time corten beside every peer on PATH and beside the floor program (docs/performance.md)
+  bench engines [--runs N] [--runtime PATH] [--reference PATH] [--cgroup v1|v2|hybrid]
+                                  time containers of docker and ctr with corten beside runc
   bench seccomp [PROFILE]         time seccomp filters beside libseccomp's: compile, load, and each call
+  bench --list                    print the names of the scenarios
+  bench --profile [--cgroup v1|v2|hybrid] [--runtime corten=PATH] [--runs N]
+                                  print where the time of one `corten run` goes, by phase
 ";
 
 fn main() -> ExitCode {

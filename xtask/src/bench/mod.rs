@@ -1,9 +1,15 @@
 //! `cargo xtask bench`: corten beside its peers and beside the floor program, interleaved in one run.
 
 mod lane;
+mod places;
+mod plot;
+mod profile;
 mod report;
+mod scenario;
+mod single;
 mod stats;
 mod subject;
+mod target;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,46 +18,79 @@ use std::process::{Command, ExitCode};
 use crate::cgroup_view::CgroupView;
 use crate::error::{Doing, Error, Result};
 use crate::host::TempDir;
-use crate::{bundle, host, sys};
+use crate::{engines, host, sys};
 
-use lane::{Lane, Places, Scenario, Target};
+use lane::Lane;
+use places::Places;
 use report::Report;
+use scenario::Scenario;
+pub use stats::Summary;
 use subject::Subject;
+use target::Target;
 
 const DEFAULT_RUNS: usize = 50;
+const DEFAULT_ALIVE: usize = 1000;
 const WARM_UP_RUNS: usize = 3;
-const MEMORY_RUNS: usize = 3;
+/// Scenarios of many containers or many mounts are measured fewer times, by this factor.
+const HEAVY: usize = 4;
 
 struct Options {
-    json: bool,
+    json: Option<PathBuf>,
+    svg: Option<PathBuf>,
     runs: usize,
+    alive: usize,
+    peers: bool,
+    profile: bool,
     view: CgroupView,
+    scenarios: Vec<Scenario>,
     runtimes: Vec<(String, PathBuf)>,
 }
 
-/// `cargo xtask bench [--json] [--runs N] [--cgroup v1|v2|hybrid] [--runtime NAME=PATH]...`.
+/// `cargo xtask bench`, see the usage in `main.rs`.
 pub fn run(args: &[String]) -> Result<ExitCode> {
-    if let Some(("seccomp", rest)) = args.split_first().map(|(first, rest)| (first.as_str(), rest)) {
+    if args == ["--list"] {
+        for scenario in Scenario::ALL {
+            println!("{:28} {}", scenario.name(), scenario.about());
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let [lane, rest @ ..] = args
+        && lane == "engines"
+    {
+        return engines::time(rest);
+    }
+    if let [lane, rest @ ..] = args
+        && lane == "seccomp"
+    {
         return seccomp(rest);
     }
     let options = parse(args)?;
     if sys::effective_ids().0 != 0 {
         return Err(Error::Missing { what: "root".to_owned(), hint: "the bench mounts and makes cgroups" });
     }
+    let directory = TempDir::below(Path::new("/run"))?;
     // Built before the view changes: cargo wants nothing of it.
-    let subjects = subject::find(&options.runtimes)?;
+    let subjects = subject::find(&options.runtimes, options.peers, directory.path())?;
     options.view.enter()?;
+    sys::become_subreaper().doing(|| "adopt orphans".to_owned())?;
+    let floor = subjects.iter().find(|subject| subject.is_floor()).map(|floor| floor.path.clone());
+    let places = Places::new(directory.path(), options.view, floor.unwrap_or_default())?;
+    if options.profile {
+        let corten = subjects.iter().find(|subject| subject.name == subject::CORTEN);
+        return corten.map_or(Err(Error::Usage), |corten| profile::print(corten, &places, options.runs));
+    }
     let load = fs::read_to_string("/proc/loadavg").doing(|| "read the load".to_owned())?;
     let load = load.split(' ').next().unwrap_or_default().to_owned();
-    sys::become_subreaper().doing(|| "adopt orphans".to_owned())?;
-    let directory = TempDir::below(Path::new("/run"))?;
-    let lanes = measure(&subjects, &options, directory.path())?;
+    let lanes = measure(&subjects, &options, &places)?;
     let report = Report::new(&subjects, &lanes, options.view, options.runs, load)?;
-    if options.json {
-        eprintln!("{}", report.table());
-        println!("{}", report.json()?);
-    } else {
-        println!("{}", report.table());
+    println!("{}", report.table());
+    let write =
+        |path: &Path, text: String| fs::write(path, text).doing(|| format!("write {}", path.display()));
+    if let Some(path) = &options.json {
+        write(path, report.json()?)?;
+    }
+    if let Some(path) = &options.svg {
+        write(path, plot::draw(&report))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -90,28 +129,50 @@ fn seccomp(args: &[String]) -> Result<ExitCode> {
 }
 
 fn parse(args: &[String]) -> Result<Options> {
-    let mut options =
-        Options { json: false, runs: DEFAULT_RUNS, view: CgroupView::current(), runtimes: Vec::new() };
+    let mut options = Options {
+        json: None,
+        svg: None,
+        runs: DEFAULT_RUNS,
+        alive: DEFAULT_ALIVE,
+        peers: true,
+        profile: false,
+        view: CgroupView::current(),
+        scenarios: Vec::new(),
+        runtimes: Vec::new(),
+    };
     let mut args = args.iter();
     while let Some(option) = args.next() {
         let mut value = || args.next().ok_or(Error::Usage);
         match option.as_str() {
-            "--json" => options.json = true,
-            "--runs" => options.runs = parse_runs(value()?)?,
+            "--json" => options.json = Some(value()?.into()),
+            "--svg" => options.svg = Some(value()?.into()),
+            "--runs" => options.runs = parse_number("--runs", value()?)?,
+            "--alive" => options.alive = parse_number("--alive", value()?)?,
+            "--profile" => options.profile = true,
+            "--no-peers" => options.peers = false,
             "--cgroup" => options.view = CgroupView::parse(value()?)?,
+            "--scenario" => options.scenarios.push(parse_scenario(value()?)?),
             "--runtime" => options.runtimes.push(parse_runtime(value()?)?),
             _ => return Err(Error::Usage),
         }
     }
+    if options.scenarios.is_empty() {
+        options.scenarios = Scenario::ALL.to_vec();
+    }
     Ok(options)
 }
 
-fn parse_runs(value: &str) -> Result<usize> {
-    let number = value.parse().ok().filter(|runs| *runs > 0);
-    number.ok_or_else(|| Error::Argument {
-        option: "--runs",
+fn parse_number(option: &'static str, value: &str) -> Result<usize> {
+    let number = value.parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| Error::Argument { option, value: value.to_owned(), expected: "a number above 0" })
+}
+
+fn parse_scenario(value: &str) -> Result<Scenario> {
+    let scenario = Scenario::ALL.into_iter().find(|scenario| scenario.name() == value);
+    scenario.ok_or_else(|| Error::Argument {
+        option: "--scenario",
         value: value.to_owned(),
-        expected: "a number above 0",
+        expected: "a name that --list prints",
     })
 }
 
@@ -124,32 +185,55 @@ fn parse_runtime(value: &str) -> Result<(String, PathBuf)> {
     })
 }
 
-fn measure(subjects: &[Subject], options: &Options, directory: &Path) -> Result<Vec<Lane>> {
-    let meter = subjects.iter().find(|subject| subject.is_floor()).map(|floor| floor.path.clone());
-    let places = Places::new(directory, options.view, meter.unwrap_or_default())?;
-    bundle::write("busybox", &places.bundle_true, &["true".to_owned()])?;
-    bundle::write("busybox", &places.bundle_sleep, &["sleep".to_owned(), "100000".to_owned()])?;
+fn measure(subjects: &[Subject], options: &Options, places: &Places) -> Result<Vec<Lane>> {
     // One container a subject for exec and state to look at; the floor joins the first of them.
     let mut targets = Vec::new();
-    let outcome = subjects.iter().filter(|subject| !subject.is_floor()).try_for_each(|subject| {
-        targets.push(Target::start(subject, &places)?);
+    let wanted = |scenario| options.scenarios.contains(&scenario);
+    let outcome = if wanted(Scenario::Exec) || wanted(Scenario::State) {
+        subjects.iter().filter(|subject| subject.is_runtime()).try_for_each(|subject| {
+            targets.push(Target::start(subject, places)?);
+            Ok(())
+        })
+    } else {
         Ok(())
-    });
+    };
     let lanes = outcome.and_then(|()| {
         let mut lanes = Vec::new();
-        for scenario in Scenario::ALL {
-            lanes.extend(measure_scenario(scenario, subjects, &targets, &places, options.runs)?);
+        for scenario in &options.scenarios {
+            eprintln!("{}: {}", scenario.name(), scenario.about());
+            lanes.extend(measure_scenario(*scenario, subjects, &targets, places, options)?);
         }
         Ok(lanes)
     });
     for target in targets {
-        target.stop();
+        target.stop(places);
     }
     sys::reap_ended();
     lanes
 }
 
 fn measure_scenario(
+    scenario: Scenario,
+    subjects: &[Subject],
+    targets: &[Target],
+    places: &Places,
+    options: &Options,
+) -> Result<Vec<Lane>> {
+    let runtimes = || subjects.iter().filter(|subject| subject.is_runtime());
+    let few = options.runs.div_ceil(HEAVY);
+    match scenario {
+        Scenario::Memory => runtimes().map(|subject| single::memory(subject, places)).collect(),
+        Scenario::Limit => runtimes().map(|subject| single::smallest_limit(subject, places)).collect(),
+        Scenario::Size => runtimes().map(single::size).collect(),
+        Scenario::Alive => {
+            runtimes().map(|subject| single::beside_others(subject, places, options.alive, few)).collect()
+        }
+        Scenario::Mounts(_) | Scenario::Parallel(_) => interleave(scenario, subjects, targets, places, few),
+        _ => interleave(scenario, subjects, targets, places, options.runs),
+    }
+}
+
+fn interleave(
     scenario: Scenario,
     subjects: &[Subject],
     targets: &[Target],
@@ -164,12 +248,11 @@ fn measure_scenario(
         // Each round begins with another subject, so that none always follows the same neighbour.
         let count = lanes.len();
         for turn in 0..count {
-            lanes[(round + turn) % count].sample(places, round >= WARM_UP_RUNS)?;
-        }
-    }
-    for _ in 0..MEMORY_RUNS {
-        for lane in &mut lanes {
-            lane.measure_memory(places)?;
+            let lane = &mut lanes[(round + turn) % count];
+            let sample = lane.sample(places)?;
+            if round >= WARM_UP_RUNS {
+                lane.samples.extend(sample);
+            }
         }
     }
     Ok(lanes)

@@ -6,7 +6,8 @@ use std::process::Command;
 
 use serde::Serialize;
 
-use super::lane::{Lane, Scenario};
+use super::lane::Lane;
+use super::scenario::{Scenario, Unit};
 use super::stats::Summary;
 use super::subject::{CORTEN, FLOOR, Subject};
 use crate::cgroup_view::CgroupView;
@@ -22,7 +23,7 @@ pub struct Report {
     cgroup: &'static str,
     runs: usize,
     subjects: Vec<SubjectEntry>,
-    results: Vec<Entry>,
+    pub(super) results: Vec<Entry>,
 }
 
 #[derive(Serialize)]
@@ -32,14 +33,23 @@ struct SubjectEntry {
     version: String,
 }
 
+/// One subject in one scenario, summed up.
 #[derive(Serialize)]
-struct Entry {
-    scenario: &'static str,
-    subject: String,
-    microseconds: Option<Summary>,
+pub(super) struct Entry {
+    pub(super) scenario: String,
+    pub(super) subject: String,
+    pub(super) unit: Unit,
+    pub(super) figures: Option<Summary>,
+    /// How often corten's figure fits into this one.
     times_corten: Option<f64>,
+    /// How often the floor's figure fits into this one.
     times_floor: Option<f64>,
-    peak_memory_kib: Option<f64>,
+    /// For the container beside many others: how often the figure without them fits into this one.
+    times_alone: Option<f64>,
+    /// For containers with many mounts: microseconds for each of them, over a plain `run`.
+    microseconds_per_mount: Option<f64>,
+    /// For many at a time: how many in a second.
+    per_second: Option<f64>,
     not_measured: Option<String>,
 }
 
@@ -74,23 +84,27 @@ impl Report {
         })
     }
 
+    /// When, where and how.
+    pub fn header(&self) -> String {
+        let Self { date, kernel, cpus, cgroup, runs, load_before, .. } = self;
+        format!(
+            "{date}, Linux {kernel}, {cpus} CPUs, cgroup {cgroup}, {runs} runs each (a quarter of that with many \
+             mounts or containers), interleaved, load before {load_before}"
+        )
+    }
+
     /// The table, below a header that says when, where and of what.
     pub fn table(&self) -> String {
-        let Self { date, kernel, cpus, cgroup, runs, load_before, .. } = self;
-        let mut text = format!(
-            "{date}, Linux {kernel}, {cpus} CPUs, cgroup {cgroup}, {runs} runs each, interleaved, load before {load_before}\n\n"
-        );
+        let mut text = self.header() + "\n\n";
         for subject in &self.subjects {
             text += &format!("- {}: {}\n", subject.name, subject.version);
         }
-        let mut rows = vec![
-            ["", "", "median", "p25 to p75", "min", "x corten", "x floor", "peak memory"]
-                .map(str::to_owned)
-                .to_vec(),
-        ];
-        for scenario in Scenario::ALL.map(Scenario::name) {
-            let of_scenario = self.results.iter().filter(|entry| entry.scenario == scenario);
-            rows.extend(of_scenario.enumerate().map(|(index, entry)| row(entry, index == 0)));
+        let head = ["", "", "median", "p25 to p75", "min", "x corten", "x floor", "besides"];
+        let mut rows = vec![head.map(str::to_owned).to_vec()];
+        let mut last = "";
+        for entry in &self.results {
+            rows.push(row(entry, entry.scenario != last));
+            last = &entry.scenario;
         }
         text + "\n" + &align(&rows)
     }
@@ -103,39 +117,58 @@ impl Report {
 }
 
 fn entry(lane: &Lane, lanes: &[Lane]) -> Entry {
-    let microseconds = if lane.failure.is_none() { Summary::of(&lane.samples) } else { None };
-    let times = |name: &str| {
-        let other = lanes.iter().find(|other| other.scenario == lane.scenario && other.subject == name)?;
-        let base = Summary::of(&other.samples).filter(|_| other.failure.is_none())?;
-        Some(microseconds?.median / base.median)
+    let summary = |lane: &Lane| Summary::of(&lane.samples).filter(|_| lane.failure.is_none());
+    let figures = summary(lane);
+    let median = figures.map(|figures| figures.median);
+    let of = |scenario: Scenario, subject: &str| {
+        let other = lanes.iter().find(|other| other.scenario == scenario && other.subject == subject)?;
+        Some(summary(other)?.median)
+    };
+    let times = |base: Option<f64>| Some(median? / base?);
+    let per_mount = match lane.scenario {
+        Scenario::Mounts(count) => {
+            median.zip(of(Scenario::Run, &lane.subject)).map(|(with, plain)| (with - plain) / count as f64)
+        }
+        _ => None,
+    };
+    let per_second = match lane.scenario {
+        Scenario::Parallel(_) => median.map(|each| 1e6 / each),
+        _ => None,
     };
     Entry {
         scenario: lane.scenario.name(),
         subject: lane.subject.clone(),
-        microseconds,
-        times_corten: times(CORTEN),
-        times_floor: times(FLOOR),
-        peak_memory_kib: Summary::of(&lane.memory).map(|summary| summary.median),
+        unit: lane.scenario.unit(),
+        figures,
+        times_corten: times(of(lane.scenario, CORTEN)),
+        times_floor: times(of(lane.scenario, FLOOR)),
+        times_alone: times(Summary::of(&lane.alone).map(|alone| alone.median)),
+        microseconds_per_mount: per_mount,
+        per_second,
         not_measured: lane.failure.clone(),
     }
 }
 
 fn row(entry: &Entry, first: bool) -> Vec<String> {
-    let scenario = if first { entry.scenario } else { "" };
+    let scenario = if first { entry.scenario.as_str() } else { "" };
     let mut cells = vec![scenario.to_owned(), entry.subject.clone()];
-    let Some(time) = entry.microseconds else {
+    let Some(figures) = entry.figures else {
         let reason = entry.not_measured.as_deref().unwrap_or("no samples");
         cells.push(format!("not measured: {reason}"));
         return cells;
     };
-    let milliseconds = |value: f64| format!("{:.2}", value / 1e3);
     let ratio = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.2}"));
-    cells.push(format!("{} ms", milliseconds(time.median)));
-    cells.push(format!("{} to {}", milliseconds(time.p25), milliseconds(time.p75)));
-    cells.push(milliseconds(time.min));
+    let besides = [
+        entry.times_alone.map(|times| format!("{times:.2} times alone")),
+        entry.microseconds_per_mount.map(|each| format!("{each:.1} us a mount")),
+        entry.per_second.map(|number| format!("{number:.0} per second")),
+    ];
+    cells.push(entry.unit.text(figures.median));
+    cells.push(format!("{} to {}", entry.unit.text(figures.p25), entry.unit.text(figures.p75)));
+    cells.push(entry.unit.text(figures.min));
     cells.push(ratio(entry.times_corten));
     cells.push(ratio(entry.times_floor));
-    cells.push(entry.peak_memory_kib.map_or("-".to_owned(), |value| format!("{:.1} MiB", value / 1024.0)));
+    cells.push(besides.into_iter().flatten().collect::<Vec<_>>().join(", "));
     cells
 }
 

@@ -7,6 +7,7 @@ mod check;
 mod containerd_checks;
 mod daemon;
 mod docker_checks;
+mod timing;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -24,12 +25,16 @@ use daemon::Daemon;
 /// Names the lane's directory to the process inside of the namespaces, and its cgroups.
 const INSIDE: &str = "inside";
 const INIT: &str = "init";
+/// Instead of a filter: nothing is checked, and so many containers are timed.
+const TIMED: &str = "--timed=";
+const DEFAULT_RUNS: &str = "100";
 
 struct Options {
     subject: Option<PathBuf>,
     reference: Option<PathBuf>,
     view: CgroupView,
     filter: Option<String>,
+    runs: Option<String>,
 }
 
 /// `cargo xtask test engines [--runtime PATH] [--reference PATH] [--cgroup v1|v2|hybrid] [-- FILTER]`.
@@ -41,7 +46,18 @@ pub fn run(args: &[String]) -> Result<ExitCode> {
         }
         _ => {}
     }
-    let options = parse(args)?;
+    drive(parse(args)?, Profile::Dev)
+}
+
+/// `cargo xtask bench engines [--runs N] [--runtime PATH] [--reference PATH] [--cgroup v1|v2|hybrid]`.
+pub fn time(args: &[String]) -> Result<ExitCode> {
+    let mut options = parse(args)?;
+    let runs = options.runs.take().unwrap_or_else(|| DEFAULT_RUNS.to_owned());
+    options.filter = Some(format!("{TIMED}{runs}"));
+    drive(options, Profile::Release)
+}
+
+fn drive(options: Options, profile: Profile) -> Result<ExitCode> {
     if sys::effective_ids().0 != 0 {
         return Err(Error::Missing { what: "root".to_owned(), hint: "the engines are started as root" });
     }
@@ -49,7 +65,7 @@ pub fn run(args: &[String]) -> Result<ExitCode> {
         let hint = "`cargo xtask setup engines` installs it";
         host::on_path(program).ok_or_else(|| Error::Missing { what: program.to_owned(), hint })?;
     }
-    let subject = options.subject.map_or_else(|| host::build("corten", Profile::Dev), Ok)?;
+    let subject = options.subject.map_or_else(|| host::build("corten", profile), Ok)?;
     let reference = options.reference.or_else(|| host::on_path("runc")).unwrap_or_default();
     options.view.enter()?;
     let directory = TempDir::new()?;
@@ -64,7 +80,8 @@ pub fn run(args: &[String]) -> Result<ExitCode> {
 }
 
 fn parse(args: &[String]) -> Result<Options> {
-    let mut options = Options { subject: None, reference: None, view: CgroupView::current(), filter: None };
+    let mut options =
+        Options { subject: None, reference: None, view: CgroupView::current(), filter: None, runs: None };
     let mut args = args.iter();
     while let Some(option) = args.next() {
         let value = args.next().ok_or(Error::Usage)?;
@@ -72,6 +89,7 @@ fn parse(args: &[String]) -> Result<Options> {
             "--runtime" => options.subject = Some(value.into()),
             "--reference" => options.reference = Some(value.into()),
             "--cgroup" => options.view = CgroupView::parse(value)?,
+            "--runs" => options.runs = Some(value.clone()),
             "--" => options.filter = Some(value.clone()),
             _ => return Err(Error::Usage),
         }
@@ -107,6 +125,10 @@ fn inside(directory: &Path, subject: &str, reference: &str, filter: Option<&str>
     checks.retain(|(engine, check)| {
         filter.is_none_or(|word| format!("{engine} {}", check.name).contains(word))
     });
+    if let Some(runs) = filter.and_then(|word| word.strip_prefix(TIMED)?.parse().ok()) {
+        timing::measure(&daemon, reference, subject, runs)?;
+        return daemon.stop().map(|()| ExitCode::SUCCESS);
+    }
     let mut outcomes = Vec::new();
     for (engine, check) in checks {
         outcomes.push(check_both(engine, check, &daemon, reference, subject)?);

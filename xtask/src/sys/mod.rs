@@ -1,5 +1,6 @@
 //! The system calls that std does not offer. The only module of xtask with `unsafe`.
 
+pub mod calls;
 pub mod step;
 
 use std::ffi::{CStr, CString, OsStr, c_char, c_int};
@@ -126,6 +127,24 @@ pub fn wait_reaping(pid: libc::pid_t) -> io::Result<i32> {
             return Ok(if exited { libc::WEXITSTATUS(status) } else { 128 + libc::WTERMSIG(status) });
         }
     }
+}
+
+/// Waits for all of `pids`, and reaps whatever else ends meanwhile. Answers how many ended badly.
+pub fn wait_for_all(pids: &[libc::pid_t]) -> io::Result<usize> {
+    let (mut waiting, mut failed) = (pids.to_vec(), 0);
+    while !waiting.is_empty() {
+        let mut status = 0;
+        // SAFETY: the out-pointer is valid.
+        let ended = match check(unsafe { libc::waitpid(-1, &raw mut status, 0) }) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            ended => ended?,
+        };
+        if let Some(index) = waiting.iter().position(|pid| *pid == ended) {
+            waiting.swap_remove(index);
+            failed += usize::from(status != 0);
+        }
+    }
+    Ok(failed)
 }
 
 /// Reaps the children that have ended already.
