@@ -40,6 +40,14 @@ const KNOWN: &[(&str, &str, &str, &str)] = &[
     ),
     ("seccomp/names-empty", "runc", "1.1", "takes an empty list of names for a rule about nothing"),
     ("seccomp/errno-on-allow", "runc", "1.1", "ignores an errno on an action that has none"),
+    (
+        "seccomp/wrong-errno",
+        "runc",
+        "1.1",
+        "says `two checks on same syscall argument` of any rule that libseccomp refuses",
+    ),
+    ("seccomp/wrong-default-errno", "runc", "1.1", "says `could not create filter`, not why"),
+    ("seccomp/wrong-execve-denied", "runc", "1.1", "creates a container whose filter stops it at start"),
     ("seccomp/flag-log", "runc", "1.1", "older than seccomp flags"),
     ("seccomp/notify-flags", "runc", "1.1", "older than seccomp flags"),
     (

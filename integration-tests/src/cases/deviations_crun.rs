@@ -297,6 +297,19 @@ pub const GROUPS: &[(&[&str], &str)] = &[
         &["seccomp/notify-what-sends-the-listener", "seccomp/notify-default-action"],
         "waits for itself when the filter stops what sends the listener",
     ),
+    (&["seccomp/every-action-exec"], "exec with flags does without the configuration's noNewPrivileges"),
+    (
+        &[
+            "seccomp/wrong-operator",
+            "seccomp/wrong-index",
+            "seccomp/wrong-architecture",
+            "seccomp/wrong-errno",
+            "seccomp/wrong-default-errno",
+        ],
+        "refuses it without a name for the place, or with libseccomp's error",
+    ),
+    (&["seccomp/wrong-flag", "seccomp/wrong-execve-denied"], "does not look at it before start"),
+    (&["seccomp/wrong-flags-without-listener"], "leaves a flag out that does not go with the filter"),
     (&["seccomp/notify-flags"], "passes TSYNC on, which does not go with a listener"),
     (&["contract/help-of-every-verb"], "has no verb `help`"),
     (

@@ -15,6 +15,9 @@ use crate::state::{State, StateError, Store};
 
 /// Creates and starts a container, waits for it unless detached, and returns its exit code.
 ///
+/// While it waits it reaps every child of the calling process, as an init does: a program with children of its own runs
+/// containers in a process for each, or detached.
+///
 /// # Errors
 ///
 /// As [`super::create`] and [`super::start`]; nothing of the container is left then.
