@@ -11,10 +11,10 @@ pub fn cases() -> Vec<Case> {
         Case::new("mount/bind-with-data", &["MNT-06"], bind_with_data).practice(),
         Case::new("mount-option/atime-takes-back-noatime-only", &["MOPT-02"], atime).practice(),
         Case::new("device/host-has-another", &["DEV-02"], host_has_another).needs(&[Need::UserNs]),
-        Case::new("device/rules-turned-round", &["RES-02"], rules_turned_round)
+        Case::new("device/rules-turned-round", &["RDEV-01"], rules_turned_round)
             .practice()
             .needs(&[Need::V1("devices")]),
-        Case::new("hook/start-container-env-exact", &["HOOK-10"], hook_env),
+        Case::new("hook/start-container-env-exact", &["HK-04"], hook_env),
     ]
 }
 
