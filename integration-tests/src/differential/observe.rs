@@ -92,7 +92,7 @@ struct Life<'a> {
 
 impl Life<'_> {
     fn cmd(&self, args: &[&str]) -> Cmd {
-        // crun gives its standard input to the container's user: that must not be the machine's null device.
+        // A runtime may give its standard input to the container's user: not the machine's null device.
         let cmd = Cmd::new(self.runtime, self.dir).stdin(Vec::new());
         cmd.arg("--root").arg(self.dir.join("state")).args(args)
     }
