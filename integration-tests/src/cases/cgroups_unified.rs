@@ -1,11 +1,14 @@
 //! Control groups on the unified hierarchy (cgroup v2).
 
 use super::cgroups::{at_path, devices_allowed, devices_denied, devices_exec, ps_json};
-use crate::failure::Verdict;
+use crate::container::Container;
+use crate::failure::{Failure, Verdict};
 use crate::registry::{Case, Need};
 use crate::{Ctx, cgroup, ensure, ensure_eq};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 pub fn cases() -> Vec<Case> {
     let case = |name: &str, clauses, body: fn(&Ctx) -> Verdict| {
@@ -23,6 +26,9 @@ pub fn cases() -> Vec<Case> {
         case("run", &["LIF-08"], |ctx| ctx.facts(&ctx.bundle()?).map(drop)),
         case("exec-same-cgroup", &["CG-04"], v2_exec).practice(),
         case("cgroup-namespace-root", &["NS-12"], v2_namespace).practice(),
+        case("ownership", &["CGO-01", "CGO-04", "CGO-05", "CGO-08"], v2_ownership),
+        case("ownership-read-only", &["CGO-04"], v2_ownership_read_only),
+        case("ownership-host-namespace", &["CGO-03"], v2_ownership_host_namespace),
         case("ps", &["OPS-01"], ps_json).practice(),
         case("nested-cgroups-are-removed", &["CG-13"], v2_nested).practice(),
         case("options-of-the-hierarchy-stay", &["CG-01"], v2_options).practice(),
@@ -113,5 +119,50 @@ fn v2_nested(ctx: &Ctx) -> Verdict {
     fs::create_dir_all(dir.join("inner/deeper"))?;
     c.delete_force()?;
     ensure!(!dir.exists(), "{} is still there", dir.display());
+    Ok(())
+}
+
+/// A container of user 1000 whose cgroup is mounted with `options`, in a cgroup namespace of its own or the host's.
+fn delegated<'a>(ctx: &'a Ctx, options: &[&str], own_namespace: bool) -> Result<Container<'a>, Failure> {
+    let mut b = ctx.bundle()?;
+    let mounts = b.config["mounts"].as_array().cloned().unwrap_or_default();
+    let others = mounts.into_iter().filter(|m| m["destination"] != "/sys/fs/cgroup").collect();
+    b.config["mounts"] = Value::Array(others);
+    b.mount("/sys/fs/cgroup", "cgroup", "cgroup", options);
+    if own_namespace {
+        b.set("/linux/namespaces/-", json!({"type": "cgroup"}));
+    }
+    b.set("/process/user", json!({"uid": 1000, "gid": 1000})).steps(&[&["sleep"]]);
+    ctx.start(&b)
+}
+
+fn owner(path: &Path) -> Result<u32, Failure> {
+    Ok(fs::metadata(path)?.uid())
+}
+
+fn v2_ownership(ctx: &Ctx) -> Verdict {
+    let c = delegated(ctx, &["nosuid", "noexec", "nodev", "rw"], true)?;
+    let dir = c.cgroup("")?;
+    let listed = fs::read_to_string("/sys/kernel/cgroup/delegate")?;
+    let listed: Vec<&str> = listed.lines().collect();
+    ensure_eq!(owner(&dir)?, 1000, "owner of {}", dir.display());
+    for entry in fs::read_dir(&dir)? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        let expected = if listed.contains(&name.as_str()) { 1000 } else { 0 };
+        ensure_eq!(owner(&dir.join(&name))?, expected, "owner of {name}");
+    }
+    ensure_eq!(owner(dir.parent().unwrap_or(&dir))?, 0, "owner of the parent");
+    Ok(())
+}
+
+fn v2_ownership_read_only(ctx: &Ctx) -> Verdict {
+    let c = delegated(ctx, &["nosuid", "noexec", "nodev", "ro"], true)?;
+    ensure_eq!(owner(&c.cgroup("")?)?, 0, "owner");
+    Ok(())
+}
+
+fn v2_ownership_host_namespace(ctx: &Ctx) -> Verdict {
+    let c = delegated(ctx, &["nosuid", "noexec", "nodev", "rw"], false)?;
+    ensure_eq!(owner(&c.cgroup("")?)?, 0, "owner");
     Ok(())
 }

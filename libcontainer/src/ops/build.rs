@@ -14,6 +14,7 @@ use super::filter_check::Remaining;
 use super::labels::check_labels;
 use super::notify;
 use super::options::CreateOptions;
+use super::ownership::cgroup_owner;
 use super::place::{Place, plan_cgroup};
 use super::report::{hook_state, pid_inside};
 use super::scheduling::set_priorities;
@@ -420,6 +421,9 @@ impl Work<'_> {
             return Ok(());
         }
         site.cgroup.apply(&limits.writes)?;
+        if let Some(owner) = cgroup_owner(self.valid, self.host) {
+            site.cgroup.delegate_to(owner)?;
+        }
         // Not permitted to an ordinary user nor in a user namespace, where the kernel keeps the container away from
         // devices anyhow. A user namespace of the container's own does not count: this is the runtime's doing.
         let ordinary = self.host.euid != 0;

@@ -16,6 +16,7 @@ mod members;
 mod mounts;
 mod notify;
 pub mod options;
+mod ownership;
 mod pause;
 mod place;
 mod ps;
