@@ -88,7 +88,7 @@ fn explain_end(error: Error, state: &State) -> Error {
         }
         Error::Launch(LaunchError::Frozen) => StateError::Paused { id: state.id.clone() }.into(),
         // Of a cgroup that is gone, an engine would read the kernel's words as those about a missing program.
-        Error::Launch(_) | Error::Cgroup(_) if has_ended(state, within(&error)) => {
+        Error::Launch(_) | Error::Cgroup(_) | Error::Syscall(_) if has_ended(state, within(&error)) => {
             StateError::NotRunning { id: state.id.clone(), status: Status::Stopped }.into()
         }
         other => other,

@@ -51,28 +51,51 @@ impl Store {
     ///
     /// [`StateError::Exists`] if the id is taken; [`PathError`] if the directory cannot be made.
     pub fn reserve(&self, id: &ContainerId) -> Result<(Entry, Lock)> {
+        // `delete --force` takes an empty directory for what a killed `create` has left, and may do so between the making
+        // of one and its lock.
+        const ATTEMPTS: usize = 100;
+        for _ in 1..ATTEMPTS {
+            if let Some(taken) = self.try_reserve(id)? {
+                return Ok(taken);
+            }
+        }
+        self.try_reserve(id)?.ok_or_else(|| StateError::NotFound { id: id.to_string() }.into())
+    }
+
+    /// `None` if the directory was removed meanwhile.
+    fn try_reserve(&self, id: &ContainerId) -> Result<Option<(Entry, Lock)>> {
         let path = self.root.join(id.as_str());
-        let mode = Mode::RWXU;
-        let mut made = rustix::fs::mkdir(&path, mode);
-        if made == Err(Errno::NOENT) {
-            self.make_root()?;
-            made = rustix::fs::mkdir(&path, mode);
-        }
-        match made {
-            Ok(()) => {}
-            Err(Errno::EXIST) => return Err(StateError::Exists { id: id.to_string() }.into()),
-            Err(e) => return Err(PathError::doing("mkdir", &path)(e).into()),
-        }
+        self.make_directory(&path, id)?;
         let opened = open_directory(&path).map_err(crate::Error::from);
         let taken = opened.and_then(|dir| {
             let entry = Entry { dir, path: path.clone(), id: id.clone() };
             let lock = entry.lock()?;
             Ok((entry, lock))
         });
-        taken.inspect_err(|_| {
-            // Empty still; the first error is the one to tell.
-            let _ = rustix::fs::rmdir(&path);
-        })
+        match taken {
+            Ok(taken) => Ok(Some(taken)),
+            Err(crate::Error::Path(e)) if e.source.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(crate::Error::State(StateError::NotFound { .. })) => Ok(None),
+            Err(error) => {
+                // Empty still; the first error is the one to tell.
+                let _ = rustix::fs::rmdir(&path);
+                Err(error)
+            }
+        }
+    }
+
+    fn make_directory(&self, path: &Path, id: &ContainerId) -> Result<()> {
+        let mode = Mode::RWXU;
+        let mut made = rustix::fs::mkdir(path, mode);
+        if made == Err(Errno::NOENT) {
+            self.make_root()?;
+            made = rustix::fs::mkdir(path, mode);
+        }
+        match made {
+            Ok(()) => Ok(()),
+            Err(Errno::EXIST) => Err(StateError::Exists { id: id.to_string() }.into()),
+            Err(e) => Err(PathError::doing("mkdir", path)(e).into()),
+        }
     }
 
     /// The directory of a container, not locked: `state` and `kill` must work while a hook of `create` runs.
