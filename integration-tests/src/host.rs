@@ -90,6 +90,11 @@ fn v2_controller(name: &str) -> bool {
     fs::read_to_string(file).is_ok_and(|c| c.split_whitespace().any(|w| w == name))
 }
 
+/// Whether memory can be limited here.
+pub fn limits_memory() -> bool {
+    v1_controller("memory") || v2_controller("memory")
+}
+
 fn apparmor() -> bool {
     fs::read_to_string("/sys/module/apparmor/parameters/enabled").is_ok_and(|v| v.starts_with('Y'))
 }

@@ -114,6 +114,9 @@ pub static SCENARIOS: [Scenario; 18] = [
     reading("features", &["features"]),
 ];
 
+/// What `update` is not given where there is nothing to limit.
+pub const LIMITS: [&str; 4] = ["--memory", "33554432", "--cpu-share", "512"];
+
 const fn reading(name: &'static str, words: &'static [&'static str]) -> Scenario {
     Scenario { name, words, keeps_container: true, leaves: Some("running"), ..BASE }
 }

@@ -102,10 +102,12 @@ fn child(launch: &Launch<'_>) -> ! {
         }
         launch.give_up(*slot);
     }
-    if let Some(own) = &launch.own_binary
-        && let Err(failure) = own_binary::exchange(own)
-    {
-        fail(&channel, BEFORE_THE_FIRST, failure);
+    if let Some(own) = &launch.own_binary {
+        if let Err(failure) = own_binary::exchange(own) {
+            fail(&channel, BEFORE_THE_FIRST, failure);
+        }
+        // Until exec it would be a way to execute the runtime (`/proc/self/fd/N` as the program).
+        let _ = sys::close(rustix::fd::AsRawFd::as_raw_fd(&own.file));
     }
     if let Some(usher) = &launch.plan.usher {
         match show_in(launch, usher) {

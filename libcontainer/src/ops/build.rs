@@ -10,6 +10,7 @@ use corten_init::Phase;
 use super::agent;
 use super::bundle::Bundle;
 use super::console::{Console, adopt_size};
+use super::explain_gone;
 use super::filter_check::Remaining;
 use super::labels::check_labels;
 use super::notify;
@@ -171,7 +172,7 @@ pub(super) fn build(store: &Store, options: &CreateOptions, wanted: Wanted) -> R
     match work.perform(&mut site, &mut state, place, &limits, console.theirs) {
         Ok(()) => Ok(Built { site, state, config: bundle.config, console: console.ours, lock }),
         Err(error) => {
-            let error = explain_oom(error, &site.cgroup);
+            let error = explain_gone(explain_oom(error, &site.cgroup), &site.entry, &state);
             site.clear(&bundle.config, &state);
             Err(error)
         }

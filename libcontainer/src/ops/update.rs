@@ -56,7 +56,7 @@ pub fn update(store: &Store, options: &UpdateOptions) -> Result<()> {
     validate(&Config::from_slice(&after)?).map_err(|e| changes.explain(e))?;
 
     // Written first: should that fail, nothing has happened yet. Under the lock nobody acts on it before it is true.
-    entry.write_config(&after)?;
+    entry.write_config(&after).map_err(|e| explain_gone(e, &entry, &state))?;
     let done = rdt.map(|rdt| control::change(&rdt, &entry, &mut state)).transpose();
     let error = match done {
         Err(error) => error,
