@@ -113,6 +113,8 @@ fn recycled_pid(ctx: &Ctx) -> Verdict {
     let c = ctx.sleeper()?;
     let path = state_path(ctx, &c.id);
     let mut state: Value = serde_json::from_slice(&fs::read(&path)?)?;
+    // The kernel tells when a process began in hundredths of a second; nobody gets the same number twice in one of them.
+    std::thread::sleep(Duration::from_millis(30));
     let stranger = ctx.program(&ctx.probe()).arg("sleep").spawn()?;
     sys::kill(c.pid, libc::SIGKILL)?;
     c.wait_exit()?;
