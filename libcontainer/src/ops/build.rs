@@ -10,7 +10,6 @@ use corten_init::Phase;
 use super::agent;
 use super::bundle::Bundle;
 use super::console::{Console, adopt_size};
-use super::explain_gone;
 use super::filter_check::Remaining;
 use super::labels::check_labels;
 use super::notify;
@@ -32,7 +31,7 @@ use crate::launch::{
 use crate::plan::{Arena, Request, clone_flags, compile_create};
 use crate::resctrl::{self, Resctrl};
 use crate::seccomp::{self, Arch, Filter, Program};
-use crate::state::{ContainerId, Entry, Lock, ProcessRef, State, Status, Store, time};
+use crate::state::{ContainerId, Entry, Lock, ProcessRef, State, StateError, Status, Store, time};
 use crate::validate::{Valid, validate};
 
 /// Where errors about resctrl point to.
@@ -172,7 +171,12 @@ pub(super) fn build(store: &Store, options: &CreateOptions, wanted: Wanted) -> R
     match work.perform(&mut site, &mut state, place, &limits, console.theirs) {
         Ok(()) => Ok(Built { site, state, config: bundle.config, console: console.ours, lock }),
         Err(error) => {
-            let error = explain_gone(explain_oom(error, &site.cgroup), &site.entry, &state);
+            let error = if site.entry.is_gone() {
+                // `delete --force` came in between.
+                StateError::NotFound { id: options.id.clone() }.into()
+            } else {
+                explain_oom(error, &site.cgroup)
+            };
             site.clear(&bundle.config, &state);
             Err(error)
         }
