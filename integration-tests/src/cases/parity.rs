@@ -117,9 +117,8 @@ const ACCEPTED: &[(&str, &str)] = &[
         "/dev/mqueue/gid: 0 | 65534",
         "runc mounts the message queues as the container's user, but as the host's group",
     ),
-    ("/sys/fs/cgroup cgroup2 from cgroup2 root /ID [", OWN_CGROUP),
-    ("only runc: \"/sys/fs/cgroup cgroup2 from cgroup2 root / [", OWN_CGROUP),
-    ("only ours: \"/sys/fs/cgroup cgroup2 from cgroup2 root / [", SAME_TREE),
+    ("/sys/fs/cgroup cgroup2 from cgroup root /ID [", OWN_CGROUP),
+    ("only ours: \"/sys/fs/cgroup cgroup2 from cgroup root / [", SAME_TREE),
     ("only runc: \"/sys/fs/cgroup cgroup2 from cgroup root / [", SAME_TREE),
 ];
 
