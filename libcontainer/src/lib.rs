@@ -12,6 +12,9 @@ pub mod cgroup;
 pub mod config;
 pub mod error;
 pub mod features;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod hooks;
 pub mod host;
 pub mod launch;

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use corten_init::{Frame, Verb};
 use libcontainer::cgroup::{Kind, Layout, lower};
-use libcontainer::config::{Config, Mount};
+use libcontainer::config::{Config, IdMapping, Mount};
 use libcontainer::error::FieldPath;
+use libcontainer::fuzzing;
 use libcontainer::host::HostFacts;
 use libcontainer::plan::{Arena, Request, compile_create};
 use libcontainer::seccomp::{self, Arch};
@@ -124,4 +125,34 @@ pub fn frame(data: &[u8]) {
 pub fn frame_seeds() -> Vec<Vec<u8>> {
     let [ready, failed] = [Verb::Ready, Verb::Failed].map(|verb| Frame::new(verb).to_bytes().to_vec());
     vec![[&ready[..], &[0]].concat(), vec![0xff; ready.len()], ready, failed, Vec::new()]
+}
+
+/// Lines of three numbers: an id inside, outside, and how many. Mappings of the container and of a mount, in every form
+/// in which the kernel or newuidmap(1) gets them.
+pub fn id_maps(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let mappings: Vec<IdMapping> = text.lines().take(400).filter_map(mapping).collect();
+    assert_eq!(fuzzing::map_text(&mappings).lines().count(), mappings.len());
+    let mut config = Config::from_slice(BUNDLES[4].as_bytes()).expect("a bundle of the repository");
+    if let Some(linux) = config.linux.as_mut() {
+        linux.uid_mappings.clone_from(&mappings);
+        linux.gid_mappings.clone_from(&mappings);
+    }
+    if let Some(mount) = config.mounts.first_mut() {
+        mount.uid_mappings.clone_from(&mappings);
+        mount.gid_mappings = mappings;
+    }
+    compile(&config);
+}
+
+fn mapping(line: &str) -> Option<IdMapping> {
+    let mut numbers = line.split(' ').map(str::parse);
+    let mut next = || numbers.next()?.ok();
+    Some(IdMapping { container_id: next()?, host_id: next()?, size: next()? })
+}
+
+pub fn id_maps_seeds() -> Vec<Vec<u8>> {
+    let many: Vec<String> = (0..340).map(|i| format!("{i} {} 1", 100_000 + i)).collect();
+    let texts = ["0 1000 1", "0 1000 1\n1 100000 65536", "0 0 4294967295\n1 1 0", "5 4294967295 2\n6 7 8"];
+    texts.iter().map(|text| text.as_bytes().to_vec()).chain([many.join("\n").into_bytes()]).collect()
 }

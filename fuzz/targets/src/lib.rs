@@ -5,6 +5,7 @@
 //! with a mutator of its own, which needs nothing but `cargo test`.
 #![deny(unsafe_code)]
 
+mod bus;
 mod container;
 mod seccomp;
 
@@ -20,7 +21,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 10] = [
     Target { name: "seccomp_profile", run: seccomp::profile, seeds: seccomp::profile_seeds },
     Target { name: "seccomp_rules", run: seccomp::rules, seeds: seccomp::rules_seeds },
     Target { name: "seccomp_program", run: seccomp::program, seeds: seccomp::program_seeds },
@@ -28,6 +29,9 @@ pub const TARGETS: [Target; 7] = [
     Target { name: "mount_options", run: container::mount_options, seeds: container::mount_options_seeds },
     Target { name: "state", run: container::state, seeds: container::state_seeds },
     Target { name: "frame", run: container::frame, seeds: container::frame_seeds },
+    Target { name: "id_maps", run: container::id_maps, seeds: container::id_maps_seeds },
+    Target { name: "bus_message", run: bus::message, seeds: bus::message_seeds },
+    Target { name: "unit_properties", run: bus::properties, seeds: bus::properties_seeds },
 ];
 
 /// Runs the target of this name.

@@ -43,6 +43,8 @@ pub use stats::{
     PidsStats, Psi, PsiLine, Stats, Throttling,
 };
 
+#[cfg(feature = "fuzzing")]
+pub(crate) use systemd::fuzzing;
 pub use systemd::{Bus, BusError, Error as SystemdError, Scope, ScopeRequest, Unit};
 
 use std::os::fd::{BorrowedFd, OwnedFd};

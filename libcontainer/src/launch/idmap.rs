@@ -48,7 +48,7 @@ fn failed(side: &Side, source: io::Error) -> LaunchError {
 }
 
 /// What is written to `uid_map` and `gid_map`.
-pub(super) fn map_text(mappings: &[IdMapping]) -> String {
+pub(crate) fn map_text(mappings: &[IdMapping]) -> String {
     let mut text = String::with_capacity(mappings.len() * 33);
     for m in mappings {
         let _ = writeln!(text, "{} {} {}", m.container_id, m.host_id, m.size);

@@ -18,6 +18,8 @@ mod terminal;
 pub use error::{Death, InitFailure, LaunchError};
 pub(crate) use gate::{Gate, knock};
 pub(crate) use go::GoFifo;
+#[cfg(feature = "fuzzing")]
+pub(crate) use idmap::map_text;
 pub(crate) use idmap::write_mappings;
 pub use net_devices::NetDeviceError;
 pub(crate) use net_devices::NetDevices;

@@ -11,6 +11,8 @@ mod annotations;
 mod dbus;
 mod devices;
 mod error;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod gvariant;
 mod manager;
 mod name;
