@@ -1,6 +1,6 @@
 //! The container's terminal.
 
-use rustix::fd::{AsFd, BorrowedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Gid, OFlags, Uid, fchown, fstat, fstatfs, major};
 use rustix::io::Errno;
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
@@ -39,7 +39,7 @@ pub(crate) fn make_console(root: BorrowedFd<'_>, socket: BorrowedFd<'_>, op: &Co
     }
     fchown(&slave, Some(Uid::from_raw(op.uid)), None::<Gid>).at(Step::Chown)?;
     if op.bind_console {
-        let target = resolve_or_create(root, c"dev/console", Create::File)?;
+        let target = console_file(root)?;
         attach(copy_tree(slave.as_fd(), c"", false)?.as_fd(), target.as_fd())?;
     }
     retry(|| sys::send_descriptor(socket, b"/dev/ptmx", master.as_fd())).at(Step::SendConsole)?;
@@ -48,4 +48,12 @@ pub(crate) fn make_console(root: BorrowedFd<'_>, socket: BorrowedFd<'_>, op: &Co
         sys::dup_onto(slave.as_fd(), number).at(Step::Dup)?;
     }
     Ok(())
+}
+
+/// The file that the slave covers. Of a link it is the link itself: what that leads to is not the console's place.
+fn console_file(root: BorrowedFd<'_>) -> Result<OwnedFd> {
+    match open_in_root(root, c"dev/console", OFlags::PATH | OFlags::NOFOLLOW) {
+        Err(Errno::NOENT) => resolve_or_create(root, c"dev/console", Create::File),
+        found => found.at(Step::Resolve),
+    }
 }
