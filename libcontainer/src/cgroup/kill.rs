@@ -76,7 +76,7 @@ impl Cgroup {
 
     /// A process that the v1 freezer holds dies only after it is thawed, in its own cgroup and in those that the
     /// container made (runc #2105, #3134).
-    fn thaw_for_kill(&self) -> Result<()> {
+    pub(crate) fn thaw_for_kill(&self) -> Result<()> {
         if self.kind == Kind::Unified {
             return Ok(());
         }

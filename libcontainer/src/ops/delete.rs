@@ -135,6 +135,8 @@ fn kill_and_wait(state: &State, members: &Members) -> Result<()> {
         if has_ended(&pidfd, LOOK_AGAIN)? {
             return Ok(());
         }
+        // The first process of a pid namespace waits for all others, whatever cgroup the container froze them in.
+        members.thaw_below()?;
     }
     let (id, pid) = (state.id.clone(), process.pid);
     Err(StateError::WontDie { id, pid, seconds: DEADLINE.as_secs() }.into())

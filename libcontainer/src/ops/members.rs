@@ -47,6 +47,12 @@ impl Members<'_> {
         Ok(self.cgroup.thaw()?)
     }
 
+    /// Lets also those go on that the container froze itself, in cgroups below its own. On version 1 they do not die
+    /// otherwise.
+    pub(super) fn thaw_below(&self) -> Result<()> {
+        Ok(self.cgroup.thaw_for_kill()?)
+    }
+
     /// Removes the cgroup, which must be empty by now.
     pub(super) fn destroy(&self) -> Result<()> {
         Ok(self.cgroup.destroy()?)
