@@ -94,6 +94,23 @@ pub fn mkfifo(path: &Path, mode: u32) -> io::Result<()> {
     check(unsafe { libc::mkfifo(path.as_ptr(), mode) } as i64).map(drop)
 }
 
+/// `mknod(2)` of a character device.
+pub fn make_device(path: &Path, major: u32, minor: u32) -> io::Result<()> {
+    let path = c_path(path)?;
+    // SAFETY: a NUL-terminated string.
+    check(unsafe { libc::mknod(path.as_ptr(), libc::S_IFCHR | 0o666, libc::makedev(major, minor)) } as i64)
+        .map(drop)
+}
+
+/// Exchanges two paths, whatever they are, at one moment (`renameat2` with `RENAME_EXCHANGE`).
+pub fn exchange(one: &Path, other: &Path) -> io::Result<()> {
+    let (one, other) = (c_path(one)?, c_path(other)?);
+    let (cwd, how) = (libc::AT_FDCWD, libc::RENAME_EXCHANGE);
+    // SAFETY: two NUL-terminated strings.
+    let ret = unsafe { libc::syscall(libc::SYS_renameat2, cwd, one.as_ptr(), cwd, other.as_ptr(), how) };
+    check(ret).map(drop)
+}
+
 /// Clears close-on-exec, so that a child inherits the descriptor.
 pub fn make_inheritable(fd: &impl AsRawFd) -> io::Result<()> {
     // SAFETY: integers only.

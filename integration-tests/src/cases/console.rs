@@ -29,7 +29,7 @@ pub fn cases() -> Vec<Case> {
 }
 
 /// Starts a command that sends its terminal to the socket, and receives that.
-fn receive(listener: &UnixListener, cmd: Cmd) -> Result<(File, Vec<u8>, Out), Failure> {
+pub(super) fn receive(listener: &UnixListener, cmd: Cmd) -> Result<(File, Vec<u8>, Out), Failure> {
     let running = cmd.spawn()?;
     if !sys::wait_readable(listener, Duration::from_secs(10))? {
         let out = running.finish()?;
@@ -45,7 +45,7 @@ fn receive(listener: &UnixListener, cmd: Cmd) -> Result<(File, Vec<u8>, Out), Fa
 }
 
 /// Reads the terminal until this many JSON lines have come.
-fn read_lines(master: &mut File, count: usize) -> Result<Vec<Facts>, Failure> {
+pub(super) fn read_lines(master: &mut File, count: usize) -> Result<Vec<Facts>, Failure> {
     let mut text = String::new();
     let end = crate::process::deadline(Duration::from_secs(10));
     while text.matches('\n').count() < count && Instant::now() < end {
@@ -60,13 +60,13 @@ fn read_lines(master: &mut File, count: usize) -> Result<Vec<Facts>, Failure> {
     Facts::lines(&text.replace('\r', ""))
 }
 
-struct Session<'c> {
-    container: crate::Container<'c>,
-    master: File,
+pub(super) struct Session<'c> {
+    pub container: crate::Container<'c>,
+    pub master: File,
     message: Vec<u8>,
 }
 
-fn open<'c>(ctx: &'c Ctx, change: impl Fn(&mut crate::Bundle)) -> Result<Session<'c>, Failure> {
+pub(super) fn open<'c>(ctx: &'c Ctx, change: impl Fn(&mut crate::Bundle)) -> Result<Session<'c>, Failure> {
     let path = ctx.scratch().join("console");
     let listener = UnixListener::bind(&path)?;
     let mut b = ctx.bundle()?;

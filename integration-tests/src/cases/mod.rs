@@ -19,6 +19,7 @@ mod deviations;
 mod deviations_crun;
 mod devices;
 mod edges;
+mod escapes;
 mod events;
 mod exec;
 mod extremes;
@@ -34,6 +35,7 @@ mod labels;
 mod lifecycle;
 mod limits;
 mod many;
+mod mishaps;
 mod mount_links;
 mod mount_options;
 mod mounts;
@@ -52,8 +54,10 @@ mod seccomp;
 mod seccomp_actions;
 mod seccomp_notify;
 mod seccomp_record;
+mod spies;
 mod state;
 mod stress;
+mod swaps;
 mod systemd;
 mod terminal;
 mod threats;
@@ -107,9 +111,13 @@ pub fn all() -> Vec<Case> {
         threats::cases(),
         two_phase::cases(),
         attacks::cases(),
+        escapes::cases(),
+        spies::cases(),
+        swaps::cases(),
         counts::cases(),
         faults::cases(),
         races::cases(),
+        mishaps::cases(),
         damage::cases(),
         extremes::cases(),
         bombs::cases(),

@@ -1,7 +1,7 @@
 //! Kernels without a system call that the runtime would like to use: it does the same with older ones, and as securely,
 //! or says which kernel it needs.
 
-use super::{attacks, mounts, threats};
+use super::{attacks, escapes, mounts, swaps, threats};
 use crate::failure::Verdict;
 use crate::registry::{Case, Need};
 use crate::{Bundle, Ctx, Failure, ensure, ensure_eq};
@@ -22,7 +22,8 @@ pub fn cases() -> Vec<Case> {
     cases.push(case("old-kernel/none-of-them".to_owned(), same, ALL));
     cases.extend(NEEDED.iter().map(|c| case(format!("old-kernel/needs-{c}"), refused, c)));
     cases.push(case("old-kernel/recursive-attributes".to_owned(), recursive, "mount_setattr"));
-    let attacks = threats::cases().into_iter().chain(attacks::cases());
+    let attacks =
+        [threats::cases(), attacks::cases(), escapes::cases(), swaps::cases()].into_iter().flatten();
     let paths = mounts::cases().into_iter().filter(|case| case.name.contains("symlink"));
     cases.extend(attacks.chain(paths).map(again));
     cases

@@ -32,6 +32,9 @@ pub fn cases() -> Vec<Case> {
             Need::File("/usr/bin/newuidmap"),
         ]),
         case("cgroup-is-readonly", &["MNT-14"], cgroup_readonly).practice(),
+        case("delegated-cgroup-is-readonly", &["MNT-14"], delegated_cgroup)
+            .practice()
+            .needs(&[Need::UnprivilegedUserNs, Need::Root]),
         case("failure-leaves-nothing", &["LIF-13"], failure),
         case("hooks", &["HK-01"], hooks),
         case("seccomp", &["SEC-20"], seccomp),
@@ -266,6 +269,54 @@ fn cgroup_readonly(ctx: &Ctx) -> Verdict {
     user.clean()?;
     for step in Facts::lines(&out.stdout)?.iter().skip(1) {
         ensure!(step.result() != "ok", "made a cgroup of the host's");
+    }
+    Ok(())
+}
+
+/// CVE-2023-25809: without a cgroup namespace a container could write to whatever of the host's cgroups its user may
+/// write to: though its mount was to be read-only, and with what `spec --rootless` wrote.
+fn delegated_cgroup(ctx: &Ctx) -> Verdict {
+    let user = User::new(ctx)?;
+    let id = ctx.id();
+    let root = Path::new(crate::cgroup::ROOT);
+    let dirs: Vec<PathBuf> = [root.join(&id), root.join("pids").join(&id), root.join("unified").join(&id)]
+        .into_iter()
+        .filter(|dir| dir.with_file_name("cgroup.procs").exists())
+        .collect();
+    for dir in &dirs {
+        fs::create_dir(dir)?;
+        std::os::unix::fs::chown(dir, Some(USER), Some(USER))?;
+    }
+    let options = ["nosuid", "noexec", "nodev", "relatime", "ro"];
+    let outcomes: Result<Vec<_>, Failure> = [false, true]
+        .into_iter()
+        .map(|as_spec| {
+            let mut b = ctx.rootless_bundle()?;
+            if as_spec {
+                let dir = ctx.scratch().join("spec");
+                fs::create_dir(&dir)?;
+                ctx.bare().args(["spec", "--rootless"]).cwd(&dir).ok()?;
+                let spec: serde_json::Value = serde_json::from_slice(&fs::read(dir.join("config.json"))?)?;
+                b.set("/mounts", spec["mounts"].clone());
+            } else {
+                b.mount("/sys/fs/cgroup", "cgroup", "cgroup", &options);
+            }
+            let made: Vec<String> = dirs.iter().map(|dir| dir.join("x").display().to_string()).collect();
+            let steps: Vec<Vec<&str>> = made.iter().map(|dir| vec!["mkdir", dir]).collect();
+            b.steps(&steps.iter().map(Vec::as_slice).collect::<Vec<_>>());
+            user.on_bundle(&["run"], &b, &ctx.id())?.run()
+        })
+        .collect();
+    let made: Vec<_> = dirs.iter().filter(|dir| fs::remove_dir(dir.join("x")).is_ok()).collect();
+    for dir in &dirs {
+        fs::remove_dir(dir)?;
+    }
+    user.clean()?;
+    ensure!(!dirs.is_empty(), "there is no cgroup to look for");
+    ensure!(made.is_empty(), "the container made cgroups of the host's in {made:?}");
+    for out in outcomes? {
+        let lines = Facts::lines(&out.ok()?.stdout)?;
+        ensure!(lines.iter().all(|step| step.result() != "ok"), "made a cgroup: {lines:?}");
     }
     Ok(())
 }

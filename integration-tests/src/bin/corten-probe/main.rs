@@ -11,6 +11,7 @@
 
 mod facts;
 mod hook;
+mod spy;
 mod steps;
 mod sys;
 

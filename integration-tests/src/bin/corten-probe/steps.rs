@@ -1,6 +1,6 @@
 //! The steps that the probe knows.
 
-use crate::{facts, hook, sys};
+use crate::{facts, hook, spy, sys};
 use serde_json::{Value, json};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -45,6 +45,7 @@ pub fn run(name: &str, args: &[&str]) -> io::Result<Value> {
             std::os::unix::fs::chown(path, Some(number(uid)?), None).map(|()| json!({}))
         }
         ("exec", [program, rest @ ..]) => spawn(program, rest),
+        ("spy", [until]) => spy::watch(Path::new(until)),
         ("without", [calls, program, rest @ ..]) => without(calls, program, rest),
         ("syscall", [nr, rest @ ..]) => syscall(nr, rest),
         ("syscall-errno", [nr, arg]) => Ok(sys::seccomp::errno(word(nr)?, word(arg)?)),
