@@ -13,6 +13,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// First argument of the process of one case.
@@ -46,10 +47,15 @@ pub struct Report {
     pub elapsed: Duration,
 }
 
+/// How often a case that has failed is tried again, in `CORTEN_RETRIES`. Unset, it is not.
+pub const RETRIES_VARIABLE: &str = "CORTEN_RETRIES";
+
 /// A run of the harness: its scratch directory lives as long as this value.
 pub struct Run {
     /// What it is about.
     pub settings: Settings,
+    retries: u32,
+    flaky: Mutex<Vec<String>>,
 }
 
 impl Run {
@@ -64,19 +70,41 @@ impl Run {
         let probe = root.join("probe");
         fs::copy(&settings.probe, &probe)?;
         fs::set_permissions(&probe, fs::Permissions::from_mode(0o755))?;
+        sys::default_signals();
         // Orphans of a case that had to be killed come here and not to the machine's init.
         sys::become_subreaper()?;
         let settings = match &settings.without {
             Some(calls) => settings.hiding(calls, settings.scratch_root.join("runtime"))?,
             None => settings,
         };
-        Ok(Run { settings })
+        let retries = std::env::var(RETRIES_VARIABLE).ok().and_then(|n| n.parse().ok()).unwrap_or(0);
+        Ok(Run { settings, retries, flaky: Mutex::default() })
     }
 
-    /// Runs one case in a process of its own.
+    /// Runs one case in a process of its own; once more, if it fails and [`RETRIES_VARIABLE`] says so.
     pub fn case(&self, index: usize, case: &Case) -> Report {
+        let mut report = self.attempt(index, 0, case);
+        let Outcome::Fail(first) = report.outcome.clone() else { return report };
+        for attempt in 1..=self.retries {
+            report = self.attempt(index, attempt, case);
+            if !matches!(report.outcome, Outcome::Fail(_)) {
+                let line = format!("{}: {first}", case.name);
+                self.flaky.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+                break;
+            }
+        }
+        report
+    }
+
+    /// The cases that have failed and then not: each is a defect, of the case or of the runtime. With their failures.
+    pub fn flaky(&self) -> Vec<String> {
+        self.flaky.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn attempt(&self, index: usize, attempt: u32, case: &Case) -> Report {
         let begin = Instant::now();
-        let case_id = format!("h{:x}n{index}z", std::process::id());
+        let again = if attempt == 0 { String::new() } else { format!("r{attempt}") };
+        let case_id = format!("h{:x}n{index}{again}z", std::process::id());
         let mut outcome = self.supervise(case, &case_id).unwrap_or_else(|e| Outcome::Fail(e.to_string()));
         self.show_figures(&case_id);
         let scratch = self.settings.scratch_root.join(&case_id);

@@ -29,6 +29,16 @@ pub fn become_subreaper() -> io::Result<()> {
     check(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) } as i64).map(drop)
 }
 
+/// Takes back what the caller of the harness ignores (nohup(1), a shell's job in the background): runtimes would inherit
+/// it. Not SIGPIPE, which Rust's standard library ignores on purpose and gives back to the commands it starts.
+pub fn default_signals() {
+    let fixed = [libc::SIGKILL, libc::SIGSTOP, libc::SIGPIPE];
+    for signal in (1..32).filter(|signal| !fixed.contains(signal)) {
+        // SAFETY: there is no handler to run; the disposition only matters to commands that are started later.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+}
+
 /// Sends a signal to one process.
 pub fn kill(pid: i32, signal: i32) -> io::Result<()> {
     // A pid below 1 would address groups, which the harness never does.

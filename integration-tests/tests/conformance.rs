@@ -41,7 +41,12 @@ fn trials(arguments: &Arguments) -> Result<Conclusion, String> {
             })
         })
         .collect();
-    Ok(libtest_mimic::run(arguments, trials))
+    let conclusion = libtest_mimic::run(arguments, trials);
+    let flaky = run.map(|run| run.flaky()).unwrap_or_default();
+    if !flaky.is_empty() {
+        eprintln!("\nFLAKY, failed and then passed ({}):\n  {}", flaky.len(), flaky.join("\n  "));
+    }
+    Ok(conclusion)
 }
 
 fn prepare() -> Result<Run, String> {

@@ -324,14 +324,16 @@ fn too_large_environment(ctx: &Ctx) -> Verdict {
     Ok(())
 }
 
-/// A caller started by nohup ignores SIGHUP; the container does not have to, but nothing may break.
+/// A caller started by nohup ignores SIGHUP; that is not the container's business.
 fn ignored_signals(ctx: &Ctx) -> Verdict {
     let b = ctx.bundle()?;
     b.save()?;
     let shell = "trap '' HUP INT TERM CHLD PIPE; exec \"$@\"";
     let cmd = ctx.program(Path::new("/bin/sh")).args(["-c", shell, "sh"]).arg(&ctx.settings.runtime);
     let out = cmd.arg("--root").arg(ctx.state_root()).args(["run", "-b"]).arg(&b.dir).arg(ctx.id()).ok()?;
-    ensure_eq!(Facts::lines(&out.stdout)?.len(), 1, "lines printed");
+    let facts = Facts::lines(&out.stdout)?;
+    ensure_eq!(facts.len(), 1, "lines printed");
+    ensure_eq!(super::process::own_signals(&facts[0], "SigIgn"), 0, "SigIgn");
     Ok(())
 }
 

@@ -142,10 +142,10 @@ fn child(launch: &Launch<'_>) -> ! {
 }
 
 /// Handlers end with exec by themselves, but what is ignored stays ignored: SIGPIPE by Rust programs, and whatever the
-/// caller of the runtime had chosen. Like runc's, the program gets defaults, except where nohup(1) and its kin want
-/// otherwise; 32 is the C library's, and 9 (SIGKILL) and 19 (SIGSTOP) cannot be set.
+/// caller of the runtime had chosen, such as SIGHUP by an engine that was started by nohup(1). That is not the
+/// container's business: its program gets defaults. 32 is the C library's, and 9 (SIGKILL) and 19 (SIGSTOP) cannot be set.
 fn reset_signals() -> Result {
-    const KEEP: [u32; 5] = [1, 2, 9, 19, 32];
+    const KEEP: [u32; 3] = [9, 19, 32];
     for signal in (1..=64).filter(|signal| !KEEP.contains(signal)) {
         sys::default_signal(signal).at(Step::Signals)?;
     }
