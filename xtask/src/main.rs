@@ -3,6 +3,7 @@
 mod bench;
 mod bundle;
 mod cgroup_view;
+mod deny;
 mod engines;
 mod error;
 mod faults;
@@ -39,6 +40,7 @@ usage: cargo xtask CHORE [ARG...]
                                   run the integration tests in a virtual machine (NAME: the machine's runc or crun)
   vm [--share DIR]... [--timeout SECONDS] [--] COMMAND [ARG...]
                                   run a command as root in a virtual machine with systemd and cgroup v2 (see test vm)
+  deny                            check licences, sources and advisories of the crates (deny.toml), by cargo-deny
   fuzz [TARGET...] [--seconds N]  run libFuzzer on each target of fuzz/targets for N seconds (default: 60); needs a C++ compiler
   bench [--scenario NAME]... [--runs N] [--alive N] [--cgroup v1|v2|hybrid] [--runtime NAME=PATH]... [--no-peers]
         [--json FILE] [--svg FILE]
@@ -77,6 +79,7 @@ fn run(args: &[String]) -> Result<ExitCode> {
         "test" => test::run(rest),
         "vm" => vm::run(rest),
         "bench" => bench::run(rest),
+        "deny" => deny::run(rest),
         "fuzz" => fuzz::run(rest),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");
