@@ -15,7 +15,14 @@ pub fn run(args: &[String]) -> Result<ExitCode> {
     }
     if !deny().arg("--version").stdout(Stdio::null()).status().is_ok_and(|status| status.success()) {
         println!("deny: building cargo-deny {VERSION}");
-        host::run(host::cargo().args(["install", "--quiet", "--locked", "cargo-deny", "--version", VERSION]))?;
+        host::run(host::cargo().args([
+            "install",
+            "--quiet",
+            "--locked",
+            "cargo-deny",
+            "--version",
+            VERSION,
+        ]))?;
     }
     host::run(deny().args(["check", "bans", "licenses", "sources"]))?;
     // The database of advisories is a git repository; a machine may reach the registry of crates and not that.

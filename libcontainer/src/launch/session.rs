@@ -297,6 +297,12 @@ impl Session {
         }
     }
 
+    /// Whether the child has ended, reaped or not.
+    pub fn has_ended(&self) -> bool {
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut [PollFd::new(&self.pidfd, PollFlags::IN)], Some(&now)).is_ok_and(|n| n > 0)
+    }
+
     /// Kills the child.
     pub fn send_kill(&self) {
         // Fails only when it is gone already.

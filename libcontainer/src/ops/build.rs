@@ -18,7 +18,7 @@ use super::ownership::cgroup_owner;
 use super::place::{Place, plan_cgroup};
 use super::report::{hook_state, pid_inside};
 use super::scheduling::set_priorities;
-use crate::cgroup::{Cgroup, DevicePolicy, Scope, Write, lower};
+use crate::cgroup::{Cgroup, DevicePolicy, Kind, Scope, Write, lower};
 use crate::config::{Config, Hooks, NamespaceKind, Process};
 use crate::error::{ConfigError, Error, FieldPath, PathError, Problem, Result};
 use crate::hooks::{self, run_all_hooks, run_hooks};
@@ -79,6 +79,16 @@ impl Site {
     pub fn settle(&mut self) {
         self.resctrl = None;
         self.net_devices = None;
+    }
+
+    /// The OOM killer may have ended the child: then that is what has to be said, whatever failed for that.
+    fn explain(&self, error: Error) -> Error {
+        let ended = self.session.as_ref().is_some_and(Session::has_ended);
+        if ended && self.cgroup.oom_killed() {
+            oom_killed("while it was set up", &self.cgroup)
+        } else {
+            error
+        }
     }
 
     /// Removes everything again. What cannot be removed is logged: the failure that led here is the one to report.
@@ -175,7 +185,7 @@ pub(super) fn build(store: &Store, options: &CreateOptions, wanted: Wanted) -> R
                 // `delete --force` came in between.
                 StateError::NotFound { id: options.id.clone() }.into()
             } else {
-                explain_oom(error, &site.cgroup)
+                site.explain(error)
             };
             site.clear(&bundle.config, &state);
             Err(error)
@@ -187,11 +197,15 @@ pub(super) fn build(store: &Store, options: &CreateOptions, wanted: Wanted) -> R
 pub(super) fn explain_oom(error: Error, cgroup: &Cgroup) -> Error {
     match error {
         Error::Launch(LaunchError::InitDied { phase, .. }) if cgroup.oom_killed() => {
-            let memory = cgroup.memory();
-            LaunchError::OomKilled { phase, limit: memory.limit, peak: memory.peak }.into()
+            oom_killed(phase, cgroup)
         }
         other => other,
     }
+}
+
+fn oom_killed(phase: &'static str, cgroup: &Cgroup) -> Error {
+    let memory = cgroup.memory();
+    LaunchError::OomKilled { phase, limit: memory.limit, peak: memory.peak }.into()
 }
 
 fn new_state(bundle: &Bundle, host: &HostFacts, options: &CreateOptions) -> State {
@@ -335,6 +349,11 @@ impl Work<'_> {
             }
         };
         self.control_resources(site, state)?;
+        // Version 1 refuses (EBUSY) a limit of memory that is used already, so the child must not be there yet.
+        let early = site.cgroup.kind() == Kind::Legacy;
+        if early {
+            site.cgroup.apply(&limits.writes)?;
+        }
         site.session = Some(self.spawn(site, scope.as_deref(), console)?);
         if let Some(groups) = &state.intel_rdt {
             groups.join(site.session()?.pid, &FieldPath::new(INTEL_RDT))?;
@@ -344,7 +363,7 @@ impl Work<'_> {
             state.cgroup = site.cgroup.saved();
         }
         site.net_devices = self.move_net_devices(site.session()?.pid)?;
-        self.configure(site, limits)?;
+        self.configure(site, limits, early)?;
         let process = self.valid.config.process.as_ref();
         set_priorities(site.session()?.pid, process, &self.valid.namespaces, self.host)?;
         self.converse(site, state)?;
@@ -415,8 +434,8 @@ impl Work<'_> {
         Ok(Some(moved))
     }
 
-    /// What the parent does while the child mounts: limits, and the score of the OOM killer.
-    fn configure(&self, site: &mut Site, limits: &Limits) -> Result<()> {
+    /// What the parent does while the child mounts: limits, if they are not `limited` yet, and the score of the OOM killer.
+    fn configure(&self, site: &mut Site, limits: &Limits, limited: bool) -> Result<()> {
         let pid = site.session()?.pid;
         let score = self.valid.config.process.as_ref().and_then(|p| p.oom_score_adj);
         if let Some(score) = score {
@@ -425,7 +444,9 @@ impl Work<'_> {
         if site.cgroup.is_none() && !limits.asked_for {
             return Ok(());
         }
-        site.cgroup.apply(&limits.writes)?;
+        if !limited {
+            site.cgroup.apply(&limits.writes)?;
+        }
         if let Some(owner) = cgroup_owner(self.valid, self.host) {
             site.cgroup.delegate_to(owner)?;
         }
