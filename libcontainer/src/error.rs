@@ -68,6 +68,15 @@ impl ConfigError {
     pub fn new(path: FieldPath, problem: Problem) -> ConfigError {
         ConfigError { path, problem }
     }
+
+    /// The same about a document that `flag` names, and not about `config.json`.
+    pub(crate) fn in_document(self, flag: &str) -> ConfigError {
+        let path = match self.path.as_str() {
+            "" => flag.to_owned(),
+            member => format!("{flag}: {member}"),
+        };
+        ConfigError::new(FieldPath::new(path), self.problem)
+    }
 }
 
 impl fmt::Display for ConfigError {

@@ -5,8 +5,10 @@
 //! JSON path of the member at fault. Whether the values make sense is [`crate::validate`]'s question.
 
 pub(crate) mod annotations;
+pub(crate) mod json;
 mod linux;
 mod mounts;
+mod place;
 mod process;
 mod resources;
 mod seccomp;
@@ -15,13 +17,14 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+pub use json::from_slice;
 pub use linux::*;
 pub use mounts::*;
 pub use process::*;
 pub use resources::*;
 pub use seccomp::*;
 
-use crate::error::{ConfigError, FieldPath, Problem};
+use crate::error::ConfigError;
 
 /// A whole `config.json` (runtime-spec `config.md`).
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -116,27 +119,6 @@ impl Config {
     pub fn from_slice(bytes: &[u8]) -> Result<Config, ConfigError> {
         from_slice(bytes)
     }
-}
-
-/// Parses JSON; pays for tracking the path only when something is wrong.
-///
-/// # Errors
-///
-/// [`ConfigError`] with the path of the member that is malformed, of the wrong type or missing.
-pub fn from_slice<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, ConfigError> {
-    if let Ok(value) = serde_json::from_slice(bytes) {
-        return Ok(value);
-    }
-    let mut json = serde_json::Deserializer::from_slice(bytes);
-    let tracked = serde_path_to_error::deserialize(&mut json);
-    let value: T = tracked.map_err(|e| {
-        // Where the text is no JSON at all, the last step of the path is unknown and stands as a question mark.
-        let path = e.path().to_string();
-        let path = FieldPath::new(path.trim_end_matches('?').trim_end_matches('.'));
-        ConfigError::new(path, Problem::Json(e.into_inner()))
-    })?;
-    json.end().map_err(|e| ConfigError::new(FieldPath::root(), Problem::Json(e)))?;
-    Ok(value)
 }
 
 /// `null` is how Go spells "absent" for slices, maps and pointers.

@@ -112,7 +112,7 @@ fn wanted_process(config: &Config, wanted: &ExecProcess) -> Result<Process> {
     match wanted {
         ExecProcess::File(path) => {
             let bytes = fs::read(path).map_err(PathError::doing("--process: open", path))?;
-            let process = crate::config::from_slice(&bytes)?;
+            let process = crate::config::from_slice(&bytes).map_err(|e| e.in_document("--process"))?;
             Ok(confined_as(config.process.as_ref(), process))
         }
         ExecProcess::Flags(flags) => changed(config, flags),

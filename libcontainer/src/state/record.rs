@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::error::FoundFormat;
 use super::{ProcessRef, StateError};
 use crate::cgroup::{Cgroup, Saved};
-use crate::config::Hook;
+use crate::config::{Hook, json};
 use crate::resctrl::Groups;
 use crate::seccomp::Program;
 
@@ -145,7 +145,7 @@ impl State {
     ///
     /// [`StateError::Damaged`] or [`StateError::Foreign`], naming `path`.
     pub fn from_json(bytes: &[u8], path: &Path) -> Result<State, StateError> {
-        let parsed: Result<State, _> = serde_json::from_slice(bytes);
+        let parsed: Result<State, _> = json::parse(bytes);
         match parsed {
             Ok(state) if state.corten_state == FORMAT => Ok(state),
             Ok(state) => Err(foreign(path, FoundFormat::Number(state.corten_state.into()))),
@@ -161,7 +161,7 @@ fn explain(bytes: &[u8], path: &Path, source: serde_json::Error) -> StateError {
     struct Format {
         corten_state: Option<u64>,
     }
-    match serde_json::from_slice::<Format>(bytes) {
+    match json::parse::<Format>(bytes) {
         Ok(Format { corten_state: None }) => foreign(path, FoundFormat::None),
         Ok(Format { corten_state: Some(n) }) if n != u64::from(FORMAT) => {
             foreign(path, FoundFormat::Number(n))
@@ -220,6 +220,18 @@ pub(crate) mod tests {
             let text = error.to_string();
             assert!(text.starts_with("/run/corten/c1/state.json is damaged"), "{text}");
             assert!(text.contains("delete --force"), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_array_is_damaged_however_it_is_filled() {
+        let Ok(serde_json::Value::Object(members)) = serde_json::to_value(example("c1")) else {
+            panic!("an object")
+        };
+        let in_order: Vec<_> = members.into_iter().map(|(_, value)| value).collect();
+        for text in ["[]".to_owned(), "[1]".to_owned(), serde_json::to_string(&in_order).unwrap()] {
+            let error = State::from_json(text.as_bytes(), Path::new("/s")).unwrap_err().to_string();
+            assert!(error.contains("damaged") && error.contains("expected an object"), "{error}");
         }
     }
 

@@ -133,11 +133,8 @@ impl Changes {
 }
 
 fn in_document(error: ConfigError) -> Error {
-    let field = match error.path.as_str() {
-        "" => FieldPath::new("--resources"),
-        member => FieldPath::new(format!("--resources: {member}")),
-    };
-    Error::Limit { field, problem: error.problem }
+    let ConfigError { path, problem } = error.in_document("--resources");
+    Error::Limit { field: path, problem }
 }
 
 fn not_json(error: serde_json::Error) -> Error {

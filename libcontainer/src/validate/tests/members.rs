@@ -12,6 +12,7 @@ use crate::error::{ConfigError, FieldPath};
 use crate::seccomp::{Arch, compile};
 
 const MEMBERS: &str = include_str!("members.tsv");
+const CONTRADICTIONS: &str = include_str!("contradictions.tsv");
 
 /// Path with `[]` for an element and `*` for a name of the user's choice; a wrong value or none; where it is reported.
 fn rows() -> impl Iterator<Item = (&'static str, Option<Value>, &'static str)> {
@@ -194,4 +195,21 @@ fn a_wrong_value_is_reported_with_its_path() {
         }
     }
     assert_eq!(accepted, Vec::<String>::new());
+}
+
+#[test]
+fn a_contradiction_is_reported_with_its_path() {
+    let mut wrong = Vec::new();
+    for line in CONTRADICTIONS.lines().filter(|line| !line.starts_with('#')) {
+        let (reported, members) = line.split_once('\t').unwrap();
+        let members: serde_json::Map<String, Value> = serde_json::from_str(members).unwrap();
+        let document =
+            members.iter().fold(sound(), |document, (at, value)| with(document, at, value.clone()));
+        match check(&document) {
+            Ok(()) => wrong.push(format!("accepted: {line}")),
+            Err(error) if error.path.as_str() != reported => wrong.push(format!("{error}: {line}")),
+            Err(_) => (),
+        }
+    }
+    assert_eq!(wrong, Vec::<String>::new());
 }

@@ -149,10 +149,44 @@ fn other_platforms_are_ignored() {
     outcome(&with(sound(), "/process/user/username", json!("nobody"))).unwrap();
 }
 
+/// `/a/0/b` as path of a member.
+fn path(pointer: &str) -> String {
+    let step = |step: &str| match step.parse::<usize>() {
+        Ok(index) => format!("[{index}]"),
+        Err(_) => format!(".{step}"),
+    };
+    pointer.split('/').skip(1).map(step).collect::<String>().trim_start_matches('.').to_owned()
+}
+
+#[test]
+fn an_array_is_no_object() {
+    let mut all = Vec::new();
+    objects(&everything(), String::new(), &mut all);
+    assert!(MAPS.iter().all(|map| all.iter().any(|at| at == map)));
+    for at in all {
+        let members = everything().pointer(&at).unwrap().as_object().unwrap().clone();
+        let in_order = members.into_iter().map(|(_, value)| value).collect::<Vec<_>>();
+        for wrong in [json!([]), json!(in_order)] {
+            let document = serde_json::to_vec(&with(everything(), &at, wrong)).unwrap();
+            let error = Config::from_slice(&document).expect_err(&at);
+            assert_eq!(error.path.as_str(), path(&at), "{error}");
+            assert!(error.problem.to_string().starts_with("invalid type: sequence, expected a"), "{error}");
+        }
+    }
+}
+
+#[test]
+fn an_object_is_no_word() {
+    let error =
+        outcome(&with(sound(), "/linux/namespaces/0/type", json!({ "pid": null }))).expect_err("not a word");
+    assert_eq!(error.path.as_str(), "linux.namespaces[0].type");
+    assert!(error.problem.to_string().starts_with("invalid type: map, expected a string"), "{error}");
+}
+
 #[test]
 fn members_twice_are_refused() {
     let error = Config::from_slice(br#"{"ociVersion":"1.0.0","hostname":"a","hostname":"b"}"#).unwrap_err();
-    assert!(error.to_string().contains("duplicate field `hostname`"), "{error}");
+    assert!(error.to_string().starts_with("config.json: hostname: duplicate field `hostname`"), "{error}");
 }
 
 #[test]
