@@ -46,7 +46,7 @@ impl Made {
     }
 
     fn write_state(&self, shares_pid_namespace: bool) {
-        let (entry, _lock) = self.store.reserve(&ContainerId::new("c1").expect("id")).expect("reserve");
+        let (entry, lock) = self.store.reserve(&ContainerId::new("c1").expect("id")).expect("reserve");
         let init = ProcessRef::of(self.pid(0)).expect("stat");
         let state = State {
             corten_state: FORMAT,
@@ -68,7 +68,7 @@ impl Made {
             poststop: Vec::new(),
             seccomp: None,
         };
-        entry.write_state(&state).expect("write");
+        entry.write_state(&lock, &state).expect("write");
     }
 
     fn pid(&self, index: usize) -> i32 {

@@ -70,6 +70,13 @@ const KNOWN: &[(&str, &str, &str, &str)] = &[
     ),
     ("seccomp/notify-default-action", "runc", "1.1", "refuses it whatever the rules are"),
     ("seccomp/notify-long-path", "runc", "1.1", "has no way around the length of sun_path"),
+    ("stress/same-id", "runc", "1.1", "has no lock: leaves processes and cgroups"),
+    (
+        "race/create-while-another-hangs",
+        "runc",
+        "1.1",
+        "delete --force leaves the cgroups to the create that hangs",
+    ),
     (
         "stress/interrupted-cycles",
         "runc",

@@ -14,10 +14,10 @@ pub fn cases() -> Vec<Case> {
 }
 
 /// xorshift64: reproducible with the seed that a failure prints.
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
+    pub(super) fn below(&mut self, limit: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;

@@ -322,12 +322,12 @@ mod tests {
     fn without_a_manager_or_a_directory_there_is_nothing() {
         let scratch = Scratch::new();
         let store = Store::open(scratch.path()).unwrap();
-        let (entry, _lock) = store.reserve(&ContainerId::new("a").unwrap()).unwrap();
+        let (entry, lock) = store.reserve(&ContainerId::new("a").unwrap()).unwrap();
         let nobody = scratch.path().join("nobody");
         assert!(Notify::open(&entry, &nobody, 7).unwrap().is_none());
         make_directory(&entry).unwrap();
         assert!(Notify::open(&entry, &nobody, 7).unwrap().is_none());
-        entry.remove().unwrap();
+        entry.remove(&lock).unwrap();
         assert!(!entry.path().exists());
     }
 }

@@ -53,13 +53,21 @@ pub(super) struct Built {
     pub state: State,
     /// Has received the terminal, if that is for the runtime itself.
     pub console: Option<ConsoleSocket>,
-    /// Held until the command is done.
-    pub lock: Lock,
+}
+
+impl Built {
+    /// Writes down that the container has been created: from here on others may do with it what they like.
+    pub fn commit(&mut self) -> Result<()> {
+        self.state.creating = false;
+        self.site.write_state(&self.state)
+    }
 }
 
 /// What has been made so far.
 pub(super) struct Site {
     pub entry: Entry,
+    /// While there is one, all of this is ours.
+    own: Option<Lock>,
     pub cgroup: Cgroup,
     pub session: Option<Session>,
     /// Devices that are in its network namespace now.
@@ -75,19 +83,47 @@ impl Site {
         self.session.as_mut().ok_or_else(|| LaunchError::Protocol { verb: "no process" }.into())
     }
 
-    /// The container is there: what has moved into it is its own.
+    /// The container is there: what has moved into it is its own, and it is anybody's.
     pub fn settle(&mut self) {
         self.resctrl = None;
         self.net_devices = None;
+        self.own = None;
     }
 
-    /// The OOM killer may have ended the child: then that is what has to be said, whatever failed for that.
-    fn explain(&self, error: Error) -> Error {
-        let ended = self.session.as_ref().is_some_and(Session::has_ended);
-        if ended && self.cgroup.oom_killed() {
-            oom_killed("while it was set up", &self.cgroup)
-        } else {
-            error
+    pub fn own(&self) -> Result<&Lock> {
+        let deleted = || StateError::NotFound { id: self.entry.id().to_string() };
+        self.own.as_ref().ok_or_else(|| deleted().into())
+    }
+
+    pub fn write_state(&self, state: &State) -> Result<()> {
+        self.entry.write_state(self.own()?, state)
+    }
+
+    /// Does something that may take any time, or that may call this runtime: meanwhile the container is nobody's, so that
+    /// `delete --force` need not wait. The others leave alone what is `creating`.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError::NotFound`] if the container was deleted meanwhile; those of `wait`.
+    pub fn let_go<T>(&mut self, wait: impl FnOnce(&mut Site) -> Result<T>) -> Result<T> {
+        self.own = None;
+        let done = wait(self);
+        self.own = Some(self.entry.lock()?);
+        done
+    }
+
+    /// The child may have been ended, by the OOM killer or by `delete --force`: then that is what has to be said, whatever
+    /// failed for that. If the container was deleted meanwhile, its cgroup is not ours to look at.
+    fn explain(&mut self, error: Error) -> Error {
+        let Some(session) = self.session.as_mut().filter(|s| self.own.is_some() && s.has_ended()) else {
+            return error;
+        };
+        if self.cgroup.oom_killed() {
+            return oom_killed("while it was set up", &self.cgroup);
+        }
+        match error {
+            Error::Path(_) | Error::Syscall(_) | Error::Cgroup(_) => session.next().err().unwrap_or(error),
+            error => error,
         }
     }
 
@@ -99,18 +135,20 @@ impl Site {
         if let Some(devices) = self.net_devices.take() {
             devices.give_back();
         }
+        let own = match self.own.take().map_or_else(|| self.entry.lock(), Ok) {
+            Ok(own) => own,
+            // With all that has a name, hooks included.
+            Err(Error::State(StateError::NotFound { .. })) => return,
+            Err(e) => return log::warn!("{e}; `delete --force {}` removes what is left", state.id),
+        };
         if let Some(groups) = self.resctrl.take() {
             groups.undo();
-        }
-        if self.entry.is_gone() {
-            // `delete --force` came in between, and has removed all of it.
-            return;
         }
         let killed = self.cgroup.kill_all(libc::SIGKILL);
         let destroyed = killed.and_then(|()| self.cgroup.destroy());
         match destroyed {
             Ok(()) => {
-                if let Err(e) = self.entry.remove() {
+                if let Err(e) = self.entry.remove(&own) {
                     log::warn!("cannot remove the state: {e}");
                 }
             }
@@ -159,10 +197,11 @@ pub(super) fn build(store: &Store, options: &CreateOptions, wanted: Wanted) -> R
     let console = Console::open(socket, valid.config.process.as_ref(), !wanted.attached)?;
     let place = plan_cgroup(&host, &bundle.config, options, &mut limits.writes, &limits.devices)?;
 
-    let (entry, lock) = store.reserve(&id)?;
+    let (entry, own) = store.reserve(&id)?;
     let mut state = new_state(&bundle, &host, options);
     let mut site = Site {
         entry,
+        own: Some(own),
         cgroup: Cgroup::none(),
         session: None,
         net_devices: None,
@@ -179,14 +218,9 @@ pub(super) fn build(store: &Store, options: &CreateOptions, wanted: Wanted) -> R
         notified,
     };
     match work.perform(&mut site, &mut state, place, &limits, console.theirs) {
-        Ok(()) => Ok(Built { site, state, config: bundle.config, console: console.ours, lock }),
+        Ok(()) => Ok(Built { site, state, config: bundle.config, console: console.ours }),
         Err(error) => {
-            let error = if site.entry.is_gone() {
-                // `delete --force` came in between.
-                StateError::NotFound { id: options.id.clone() }.into()
-            } else {
-                site.explain(error)
-            };
+            let error = site.explain(error);
             site.clear(&bundle.config, &state);
             Err(error)
         }
@@ -224,7 +258,7 @@ fn new_state(bundle: &Bundle, host: &HostFacts, options: &CreateOptions) -> Stat
         intel_rdt: None,
         cgroup_manager: options.cgroup_manager,
         rootless: host.euid != 0,
-        creating: false,
+        creating: true,
         shares_pid_namespace: !creates_pid_namespace(&bundle.config),
         poststop: bundle.config.hooks.as_ref().map(|h| h.poststop.clone()).unwrap_or_default(),
         seccomp: options.seccomp.clone(),
@@ -327,7 +361,7 @@ impl Work<'_> {
         limits: &Limits,
         console: Option<OwnedFd>,
     ) -> Result<()> {
-        site.entry.write_config(&self.bundle.bytes)?;
+        site.entry.write_config(site.own()?, &self.bundle.bytes)?;
         if self.notified {
             make_directory(&site.entry)?;
         }
@@ -337,14 +371,14 @@ impl Work<'_> {
             Place::None => None,
             Place::Paths(paths) => {
                 state.cgroup = paths.saved();
-                site.entry.write_state(state)?;
+                site.write_state(state)?;
                 site.cgroup = Cgroup::create(paths)?;
                 state.cgroup = site.cgroup.saved();
                 None
             }
             Place::Scope(scope) => {
                 state.cgroup = scope.saved();
-                site.entry.write_state(state)?;
+                site.write_state(state)?;
                 Some(scope)
             }
         };
@@ -355,12 +389,15 @@ impl Work<'_> {
             site.cgroup.apply(&limits.writes)?;
         }
         site.session = Some(self.spawn(site, scope.as_deref(), console)?);
+        // `delete --force` has to find whom to kill.
+        record_process(site, state)?;
         if let Some(groups) = &state.intel_rdt {
             groups.join(site.session()?.pid, &FieldPath::new(INTEL_RDT))?;
         }
         if let Some(scope) = scope {
             site.cgroup = site.session()?.enter_cgroup(|pid| Ok(scope.start(pid)?))?;
             state.cgroup = site.cgroup.saved();
+            site.write_state(state)?;
         }
         site.net_devices = self.move_net_devices(site.session()?.pid)?;
         self.configure(site, limits, early)?;
@@ -368,11 +405,10 @@ impl Work<'_> {
         set_priorities(site.session()?.pid, process, &self.valid.namespaces, self.host)?;
         self.converse(site, state)?;
         if self.filter.is_some_and(|filter| filter.notifies) {
-            // An agent may hang: `delete --force` has to find whom to kill.
-            record_process(site, state, true)?;
-            agent::inform(site.session()?, self.valid.config, state, Status::Creating)?;
+            let config = self.valid.config;
+            site.let_go(|site| agent::inform(site.session()?, config, state, Status::Creating))?;
         }
-        record_process(site, state, false)
+        Ok(())
     }
 
     /// `linux.intelRdt`: as with the cgroup, where the groups will be is on disk before they are made.
@@ -383,7 +419,7 @@ impl Work<'_> {
         let at = FieldPath::new(INTEL_RDT);
         let resctrl = Resctrl::find()?.ok_or_else(|| resctrl::Error::NotMounted { field: at.clone() })?;
         let groups = state.intel_rdt.insert(resctrl.plan(config, &self.options.id)).clone();
-        site.entry.write_state(state)?;
+        site.write_state(state)?;
         site.resctrl = Some(groups.create(config, &at)?);
         Ok(())
     }
@@ -462,7 +498,7 @@ impl Work<'_> {
     }
 
     /// Answers the child until it is ready.
-    fn converse(&self, site: &mut Site, state: &mut State) -> Result<()> {
+    fn converse(&self, site: &mut Site, state: &State) -> Result<()> {
         loop {
             match site.session()?.next()? {
                 Event::Reached(Phase::Mappings) => self.map_ids(site)?,
@@ -490,12 +526,16 @@ impl Work<'_> {
     }
 
     /// `prestart` and `createRuntime` in the runtime's namespaces, then `createContainer` in the container's.
-    fn run_create_hooks(&self, site: &mut Site, state: &mut State) -> Result<()> {
+    fn run_create_hooks(&self, site: &mut Site, state: &State) -> Result<()> {
         let Some(hooks) = &self.valid.config.hooks else { return Ok(()) };
         site.hooked = true;
-        // A hook may hang, or call this runtime: `delete --force` has to find whom to kill.
-        record_process(site, state, true)?;
-        let session = site.session()?;
+        if hooks.prestart.is_empty() && hooks.create_runtime.is_empty() && hooks.create_container.is_empty() {
+            return Ok(());
+        }
+        site.let_go(|site| self.run_hooks_outside(hooks, site.session()?, state))
+    }
+
+    fn run_hooks_outside(&self, hooks: &Hooks, session: &Session, state: &State) -> Result<()> {
         let config = self.valid.config;
         let json = hook_state(state, config, Status::Creating, Some(session.pid));
         let place = hooks::Place::Runtime { cwd: &self.bundle.dir };
@@ -519,11 +559,11 @@ impl Work<'_> {
 }
 
 /// Writes down who the container's process is.
-fn record_process(site: &mut Site, state: &mut State, creating: bool) -> Result<()> {
+fn record_process(site: &mut Site, state: &mut State) -> Result<()> {
     let pid = site.session()?.pid;
     let process = ProcessRef::of(pid).map_err(PathError::doing("read", &stat_path(pid)))?;
-    (state.pid, state.start_time, state.creating) = (Some(process.pid), process.start_time, creating);
-    site.entry.write_state(state)
+    (state.pid, state.start_time) = (Some(process.pid), process.start_time);
+    site.write_state(state)
 }
 
 fn stat_path(pid: i32) -> PathBuf {

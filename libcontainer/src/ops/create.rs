@@ -13,7 +13,11 @@ use crate::state::{Store, pidfile};
 /// If any property of the configuration cannot be applied; then nothing of the container is left.
 pub fn create(store: &Store, options: &CreateOptions) -> Result<()> {
     let built = build(store, options, Wanted { gate: true, attached: false })?;
-    announce(built, options, |built| built.site.session()?.go()).map(drop)
+    let last = |built: &mut Built| {
+        built.commit()?;
+        built.site.session()?.go()
+    };
+    announce(built, options, last).map(drop)
 }
 
 /// Tells whoever asked that the container is there, and takes the last step; or undoes all of it.
@@ -30,9 +34,9 @@ pub(super) fn announce<T>(
         }
         Err(error) => {
             let error = super::build::explain_oom(error, &built.site.cgroup);
-            if let Some(path) = &options.pid_file {
+            if let (Some(path), Ok(session)) = (&options.pid_file, built.site.session()) {
                 // It names a process that is about to end.
-                let _ = std::fs::remove_file(path);
+                pidfile::remove(path, session.pid);
             }
             built.site.clear(&built.config, &built.state);
             Err(error)
@@ -41,12 +45,11 @@ pub(super) fn announce<T>(
 }
 
 fn write_files(built: &mut Built, options: &CreateOptions) -> Result<()> {
-    let session = built.site.session()?;
     if let Some(path) = &options.pidfd_socket {
-        send_pidfd(path, &session.pidfd)?;
+        built.site.let_go(|site| send_pidfd(path, &site.session()?.pidfd))?;
     }
     if let Some(path) = &options.pid_file {
-        pidfile::write(path, session.pid)?;
+        pidfile::write(path, built.site.session()?.pid)?;
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -16,11 +16,18 @@ use crate::config::Config;
 use crate::error::{Error, FieldPath, Result, SyscallError};
 use crate::hooks::{Place, run_all_hooks};
 use crate::host::HostFacts;
-use crate::state::{ContainerId, Entry, Lock, Operation, State, StateError, Status, Store, lifecycle};
+use crate::state::{
+    ContainerId, Entry, Holder, Lock, Operation, State, StateError, Status, Store, lifecycle,
+};
 
 /// How long a killed process may take. Only one that sits in the kernel (a dead network filesystem, a stuck device)
 /// takes longer than a moment.
 const DEADLINE: Duration = Duration::from_secs(10);
+/// How long another command may keep the lock once the container's process was killed. Longer than it takes to remove a
+/// container with difficulty.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Between two attempts to have the lock.
+const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 /// How long to wait for its end before looking whether somebody has frozen it.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
@@ -44,20 +51,20 @@ pub fn delete(store: &Store, id: &str, force: bool) -> Result<()> {
 
 fn delete_existing(store: &Store, id: &ContainerId, force: bool) -> Result<()> {
     let entry = store.open_entry(id)?;
-    let _lock = if force { lock_or_interrupt(&entry)? } else { Some(entry.lock()?) };
+    let lock = if force { lock_forcibly(&entry)? } else { entry.lock()? };
     let state = match entry.read_state() {
         Err(e) if force && is_unreadable(&e) => {
             log::warn!("{e}; its processes are looked for where its configuration puts them");
             if let Err(e) = end_by_config(&entry) {
                 log::warn!("container {id}: its processes and its cgroup are unknown and stay: {e}");
             }
-            return entry.remove();
+            return entry.remove(&lock);
         }
         state => state?,
     };
     let status = lifecycle::status(&state, &entry)?;
     lifecycle::check(if force { Operation::ForceDelete } else { Operation::Delete }, id.as_str(), status)?;
-    destroy(&entry, &state, status)
+    destroy(&entry, &lock, &state)
 }
 
 /// Kills what is left of a container and removes everything that it has. Then runs its `poststop` hooks.
@@ -65,11 +72,9 @@ fn delete_existing(store: &Store, id: &ContainerId, force: bool) -> Result<()> {
 /// # Errors
 ///
 /// If a process does not die or something cannot be removed.
-pub(crate) fn destroy(entry: &Entry, state: &State, status: Status) -> Result<()> {
+pub(super) fn destroy(entry: &Entry, own: &Lock, state: &State) -> Result<()> {
     let members = Members::of(state);
-    if status != Status::Stopped {
-        kill_and_wait(state, &members)?;
-    }
+    kill_and_wait(state, &members)?;
     // Whoever shared the pid namespace of the container's first process did not end with it; and where `create` was
     // interrupted, the first process may be there without being known yet.
     if state.shares_pid_namespace || state.pid.is_none() {
@@ -79,21 +84,40 @@ pub(crate) fn destroy(entry: &Entry, state: &State, status: Status) -> Result<()
     if let Some(groups) = &state.intel_rdt {
         groups.remove()?;
     }
-    entry.remove()?;
+    entry.remove(own)?;
     run_poststop(state);
     Ok(())
 }
 
-/// The lock, or `None` if `create` or `start` holds it and the container's first process could be killed: they notice
-/// its end and may themselves be stuck behind a hook, so there is no waiting for them.
-fn lock_or_interrupt(entry: &Entry) -> Result<Option<Lock>> {
-    if let Some(lock) = entry.try_lock()? {
-        return Ok(Some(lock));
-    }
-    match entry.read_state() {
-        Ok(state) if signal_init(&state, Signal::KILL)? => Ok(None),
-        // Not far enough to have a process, or the other command is removing it right now: either ends soon.
-        _ => entry.lock().map(Some),
+/// The lock, from whoever has it: it may be waiting for the container's first process, and notices its end. For anything
+/// else that may take long (hooks, agents, managers), nobody keeps the lock.
+///
+/// # Errors
+///
+/// [`StateError::NotFound`] if the container was deleted meanwhile; [`StateError::Busy`] if the other one does not let go.
+pub(super) fn lock_forcibly(entry: &Entry) -> Result<Lock> {
+    lock_within(entry, PATIENCE)
+}
+
+fn lock_within(entry: &Entry, patience: Duration) -> Result<Lock> {
+    let end = Instant::now() + patience;
+    let mut pause = Duration::from_millis(1);
+    loop {
+        if let Some(lock) = entry.try_lock()? {
+            return Ok(lock);
+        }
+        // Another one's pid is not in there: where there is no lock to be had, the container still is.
+        if let Ok(state) = entry.read_state()
+            && signal_init(&state, Signal::KILL)?
+        {
+            Members::of(&state).thaw_below()?;
+        }
+        if Instant::now() > end {
+            let (id, holder) = (entry.id().to_string(), entry.lock_holder());
+            return Err(StateError::Busy { id, seconds: patience.as_secs(), holder: Holder(holder) }.into());
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
@@ -202,13 +226,14 @@ mod tests {
     fn made(pid: Option<i32>) -> (Made, Entry) {
         let scratch = Scratch::new();
         let store = Store::open(&scratch.path().join("root")).unwrap();
-        let (entry, _lock) = store.reserve(&ContainerId::new("c1").unwrap()).unwrap();
+        let (entry, lock) = store.reserve(&ContainerId::new("c1").unwrap()).unwrap();
         let process = pid.map(|pid| ProcessRef::of(pid).unwrap());
         let mut state = example("c1");
         state.bundle = scratch.path().to_path_buf();
         state.pid = Some(process.map_or(i32::MAX, |p| p.pid));
         state.start_time = process.map_or(0, |p| p.start_time);
-        entry.write_state(&state).unwrap();
+        entry.write_state(&lock, &state).unwrap();
+        drop(lock);
         (Made { scratch, store, state }, entry)
     }
 
@@ -226,7 +251,7 @@ mod tests {
             ..Hook::default()
         };
         made.state.poststop = vec![hook("exit 1".into()), hook(format!("/bin/cat > {}", marker.display()))];
-        entry.write_state(&made.state).unwrap();
+        entry.write_state(&entry.lock().unwrap(), &made.state).unwrap();
         delete(&made.store, "c1", false).unwrap();
         assert!(!entry.path().exists());
         let seen: serde_json::Value = serde_json::from_slice(&fs::read(&marker).unwrap()).unwrap();
@@ -257,21 +282,36 @@ mod tests {
         assert!(!child.wait().unwrap().success());
     }
 
+    /// Whoever has the lock waits for the container's process, or does nothing that takes long.
     #[test]
-    fn one_whose_creation_hangs_is_killed_without_waiting_for_it() {
+    fn who_has_the_lock_is_interrupted() {
         let mut child = std::process::Command::new("/bin/sleep").arg("1000").spawn().unwrap();
         let (made, entry) = made(Some(child.id() as i32));
-        let _create_holds = entry.lock().unwrap();
-        delete(&made.store, "c1", true).unwrap();
+        let held = entry.lock().unwrap();
+        std::thread::scope(|scope| {
+            let deleting = scope.spawn(|| delete(&made.store, "c1", true));
+            assert!(!child.wait().unwrap().success());
+            assert!(entry.path().exists(), "nothing is removed without the lock");
+            drop(held);
+            deleting.join().unwrap().unwrap();
+        });
         assert!(!entry.path().exists());
-        assert!(!child.wait().unwrap().success());
+    }
+
+    #[test]
+    fn who_does_not_let_go_is_named_and_loses_nothing() {
+        let (_made, entry) = made(None);
+        let _held = entry.lock().unwrap();
+        let refused = lock_within(&entry, Duration::from_millis(50)).map(drop).unwrap_err().to_string();
+        assert!(refused.contains(&format!("process {}", std::process::id())), "{refused}");
+        assert!(entry.path().join(STATE_FILE).exists());
     }
 
     #[test]
     fn what_cannot_be_read_can_be_deleted_with_force() {
         for content in [None, Some(""), Some("{"), Some("{\"id\":\"c1\"}"), Some("{\"cortenState\":77}")] {
             let (made, entry) = made(None);
-            entry.write_config(b"{}").unwrap();
+            entry.write_config(&entry.lock().unwrap(), b"{}").unwrap();
             match content {
                 None => fs::remove_file(entry.path().join(STATE_FILE)).unwrap(),
                 Some(text) => fs::write(entry.path().join(STATE_FILE), text).unwrap(),

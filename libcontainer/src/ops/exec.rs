@@ -226,7 +226,7 @@ fn join(state: &State, config: &Config, options: &ExecOptions) -> Result<Joined>
         extra_env: &listen_env(options.listen_fds),
     };
     let compiled = compile_exec(&arena, &request);
-    let container = Some(open_container(state)?);
+    let container = Some(open_with_cgroup(state, &cgroup)?);
     let sources = Sources { cgroups, console: console.theirs, container, ..Sources::default() };
     let prepared = prepare(&compiled.demands, sources)?;
     let program = process.process.args.first().cloned().unwrap_or_default();
@@ -248,6 +248,13 @@ fn join(state: &State, config: &Config, options: &ExecOptions) -> Result<Joined>
         return Err(error);
     }
     Ok((session, cgroup, console.ours))
+}
+
+/// A pidfd of the container's first process, after its cgroup was opened: the process lives, so the container was not
+/// deleted by then, and what was opened is no other container's.
+pub(super) fn open_with_cgroup(state: &State, cgroup: &Cgroup) -> Result<OwnedFd> {
+    cgroup.unified_dir()?;
+    open_container(state)
 }
 
 /// A pidfd of the container's first process.

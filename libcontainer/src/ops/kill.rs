@@ -1,10 +1,11 @@
 //! `kill`: a signal for a container.
 
+use super::delete::lock_forcibly;
 use super::members::Members;
 use super::signal::Signal;
 use super::{load, sys};
-use crate::error::{Result, SyscallError};
-use crate::state::{Operation, State, StateError, Status, Store, lifecycle};
+use crate::error::{Error, Result, SyscallError};
+use crate::state::{Entry, Operation, State, StateError, Status, Store, lifecycle};
 
 /// Sends `signal` to the container's first process, or to all of its processes.
 ///
@@ -16,23 +17,44 @@ use crate::state::{Operation, State, StateError, Status, Store, lifecycle};
 /// If there is no such container, if it is not running, or if the kernel refuses.
 pub fn kill(store: &Store, id: &str, signal: Signal, all: bool) -> Result<()> {
     let (entry, state) = load(store, id)?;
-    let status = lifecycle::status(&state, &entry)?;
-    if all && !lifecycle::is_legal(Operation::Kill, status) {
-        return Members::of(&state).signal_all(signal);
-    }
-    lifecycle::check(Operation::Kill, id, status)?;
+    check(&entry, &state, all)?;
     // SIGKILL to the first process ends everything in its pid namespace. Where it has none of its own, everything in
     // the cgroup is meant as well.
     if all || (signal == Signal::KILL && state.shares_pid_namespace) {
-        Members::of(&state).signal_all(signal)?;
-    } else if !signal_init(&state, signal)? {
+        return signal_all(&entry, signal, all);
+    }
+    // No lock: the process is this container's and nobody else's, and a signal must arrive whatever goes on.
+    if !signal_init(&state, signal)? {
         return Err(StateError::NotRunning { id: id.to_owned(), status: Status::Stopped }.into());
     }
     // On cgroup v1 a frozen process does not die before it is thawed. It may have been frozen meanwhile.
     if signal == Signal::KILL && state.is_frozen() {
-        Members::of(&state).thaw()?;
+        match lock_forcibly(&entry) {
+            Err(Error::State(StateError::NotFound { .. })) => {}
+            lock => {
+                let _own = lock?;
+                Members::of(&state).thaw()?;
+            }
+        }
     }
     Ok(())
+}
+
+fn check(entry: &Entry, state: &State, all: bool) -> Result<()> {
+    let status = lifecycle::status(state, entry)?;
+    if all && status == Status::Stopped {
+        return Ok(());
+    }
+    Ok(lifecycle::check(Operation::Kill, &state.id, status)?)
+}
+
+/// A cgroup is known by its path, which may be another container's as soon as this one is deleted: hence the lock.
+fn signal_all(entry: &Entry, signal: Signal, all: bool) -> Result<()> {
+    let _own = if signal == Signal::KILL { lock_forcibly(entry)? } else { entry.lock()? };
+    let state = entry.read_state()?;
+    // A lock that was had by force has cost the container its first process.
+    check(entry, &state, all || signal == Signal::KILL)?;
+    Members::of(&state).signal_all(signal)
 }
 
 /// Returns `false` if the process has ended.

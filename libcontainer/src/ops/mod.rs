@@ -51,22 +51,19 @@ pub use crate::plan::HotMounts;
 use crate::error::{Error, Result};
 use crate::state::{ContainerId, Entry, State, StateError, Status, Store};
 
-/// A container that exists, without its lock.
-/// Of a container that has ended or was deleted meanwhile, that is what has to be said, and not what became of its files:
-/// an engine would read the kernel's words as those about a missing program.
-fn explain_gone(error: Error, entry: &Entry, state: &State) -> Error {
-    if entry.is_gone() {
-        return StateError::NotFound { id: state.id.clone() }.into();
-    }
+/// Of a container that has ended meanwhile, that is what has to be said, and not what became of its files: an engine would
+/// read the kernel's words as those about a missing program.
+fn explain_end(error: Error, state: &State) -> Error {
     let has_ended = || state.init().is_none_or(|process| !process.is_alive());
     match error {
-        Error::Cgroup(_) if has_ended() => {
+        Error::Cgroup(_) | Error::Path(_) if has_ended() => {
             StateError::NotRunning { id: state.id.clone(), status: Status::Stopped }.into()
         }
         error => error,
     }
 }
 
+/// A container that exists, without its lock.
 fn load(store: &Store, id: &str) -> Result<(Entry, State)> {
     let entry = store.open_entry(&ContainerId::new(id)?)?;
     let state = match entry.read_state() {

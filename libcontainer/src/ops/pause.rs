@@ -1,6 +1,6 @@
 //! `pause` and `resume`: the freezer.
 
-use super::explain_gone;
+use super::explain_end;
 use super::members::Members;
 use crate::error::Result;
 use crate::state::{ContainerId, Operation, State, Store, lifecycle};
@@ -28,5 +28,5 @@ fn locked(store: &Store, id: &str, operation: Operation, act: fn(&Members) -> Re
     let _lock = entry.lock()?;
     let state: State = entry.read_state()?;
     lifecycle::check(operation, id, lifecycle::status(&state, &entry)?)?;
-    act(&Members::of(&state)).map_err(|e| explain_gone(e, &entry, &state))
+    act(&Members::of(&state)).map_err(|e| explain_end(e, &state))
 }

@@ -1,17 +1,15 @@
 //! `run`.
 
-use super::build::{Built, Site, Wanted, build, run_poststop};
+use super::build::{Built, Site, Wanted, build};
 use super::create::announce;
+use super::delete::destroy;
 use super::notify;
-use super::options::RunOptions;
+use super::options::{CreateOptions, RunOptions};
 use super::start::poststart;
 use super::start_hooks;
-use crate::config::Config;
 use crate::error::{Error, Result, SyscallError};
-use crate::launch::{
-    ConsoleSocket, Death, ForegroundSignals, LaunchError, Notify, Session, Terminal, wait_foreground,
-};
-use crate::state::{State, StateError, Store};
+use crate::launch::{ConsoleSocket, Death, ForegroundSignals, Notify, Session, Terminal, wait_foreground};
+use crate::state::{StateError, Store, pidfile};
 
 /// Creates and starts a container, waits for it unless detached, and returns its exit code.
 ///
@@ -38,32 +36,47 @@ pub fn run(store: &Store, options: &RunOptions) -> Result<i32> {
         let notify = notify::open(&built.site.entry, options.create.notify_socket.as_deref(), own)?;
         begin(built).map(|()| (terminal, notify))
     })?;
+    let built = run_poststart(built, &options.create)?;
     attend(built, &signals, terminal, notify, options.keep)
 }
 
 /// Leaves the container behind; with a service manager, once it is ready.
 fn run_detached(store: &Store, options: &RunOptions) -> Result<i32> {
     let built = build(store, &options.create, Wanted::default())?;
-    let (mut built, notify) = announce(built, &options.create, |built| {
+    let (built, notify) = announce(built, &options.create, |built| {
         let pid = built.site.session()?.pid;
         let notify = notify::open(&built.site.entry, options.create.notify_socket.as_deref(), pid)?;
         begin(built).map(|()| notify)
     })?;
+    let mut built = run_poststart(built, &options.create)?;
     if let Some(notify) = notify {
-        // Others may want to stop it meanwhile.
-        drop(built.lock);
         notify.wait_ready(&built.site.session()?.pidfd)?;
     }
     Ok(0)
 }
 
-/// Lets the program run, with the hooks on either side of that.
+/// Lets the program run, after the hooks that are run in the container.
 fn begin(built: &mut Built) -> Result<()> {
-    let session = built.site.session.as_mut();
-    let session = session.ok_or(LaunchError::Protocol { verb: "no process" })?;
-    start_hooks::run(&built.state, &built.config, &session.pidfd)?;
-    session.start()?;
-    poststart(&built.state, &built.config, session.pid)
+    let Built { site, state, config, .. } = &mut *built;
+    if config.hooks.as_ref().is_some_and(|h| !h.start_container.is_empty()) {
+        site.let_go(|_| start_hooks::run(state, config))?;
+    }
+    built.commit()?;
+    built.site.session()?.start()
+}
+
+/// The container is anybody's by now. One whose hook fails is removed.
+fn run_poststart(mut built: Built, options: &CreateOptions) -> Result<Built> {
+    let pid = built.site.session()?.pid;
+    let Err(error) = poststart(&built.state, &built.config, pid) else { return Ok(built) };
+    if let Err(e) = tidy_up(&built.site) {
+        log::warn!("{e}; `delete --force {}` removes what is left", built.state.id);
+    }
+    if let Some(path) = &options.pid_file {
+        pidfile::remove(path, pid);
+    }
+    built.site.session()?.kill();
+    Err(error)
 }
 
 /// Waits for the end, and tidies up.
@@ -74,15 +87,13 @@ fn attend(
     notify: Option<Notify>,
     keep: bool,
 ) -> Result<i32> {
-    let Built { mut site, config, state, lock, .. } = built;
-    // It may live for ever; pause, update and the others want their turn meanwhile.
-    drop(lock);
+    let mut site = built.site;
     let waited = wait(site.session()?, signals, terminal, notify);
     if waited.is_err() {
         // Nobody attends to it any more, so it has to go.
         site.session()?.send_kill();
     }
-    let tidied = if keep && waited.is_ok() { Ok(()) } else { tidy_up(&site, &config, &state) };
+    let tidied = if keep && waited.is_ok() { Ok(()) } else { tidy_up(&site) };
     let death = waited?;
     tidied.map(|()| death.code())
 }
@@ -100,27 +111,19 @@ fn wait(
 }
 
 /// Removes what the container left. What did not work is tried once more: nobody will come back for it.
-fn tidy_up(site: &Site, config: &Config, state: &State) -> Result<()> {
-    let removed = remove(site).or_else(|first| {
+fn tidy_up(site: &Site) -> Result<()> {
+    remove(site).or_else(|first| {
         log::debug!("{first}; once more");
         remove(site)
-    })?;
-    if removed {
-        run_poststop(config, state);
-    }
-    Ok(())
+    })
 }
 
-/// Whether this was the one that removed it.
-fn remove(site: &Site) -> Result<bool> {
-    let _lock = match site.entry.lock() {
+fn remove(site: &Site) -> Result<()> {
+    let own = match site.entry.lock() {
         // Deleted by somebody else, hooks included.
-        Err(Error::State(StateError::NotFound { .. })) => return Ok(false),
-        lock => lock?,
+        Err(Error::State(StateError::NotFound { .. })) => return Ok(()),
+        own => own?,
     };
-    // Without a pid namespace of its own, the container may have left processes behind.
-    site.cgroup.kill_all(libc::SIGKILL)?;
-    site.cgroup.destroy()?;
-    site.entry.remove()?;
-    Ok(true)
+    // As it is on disk: `update` may have added to it.
+    destroy(&site.entry, &own, &site.entry.read_state()?)
 }

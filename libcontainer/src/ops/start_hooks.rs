@@ -14,6 +14,7 @@ use rustix::io::Errno;
 
 use super::agent;
 use super::build::compile_filter;
+use super::exec::open_with_cgroup;
 use super::report::{hook_state, pid_inside};
 use crate::cgroup::Cgroup;
 use crate::config::{Config, Hook, Process};
@@ -29,31 +30,24 @@ use crate::validate::{validate, validate_process};
 const OUTPUT_KEPT: usize = 4096;
 
 /// Runs all of them, in order, up to the first that fails.
-pub(super) fn run(state: &State, config: &Config, pidfd: &OwnedFd) -> Result<()> {
+pub(super) fn run(state: &State, config: &Config) -> Result<()> {
     let Some(hooks) = config.hooks.as_ref().filter(|h| !h.start_container.is_empty()) else { return Ok(()) };
     let at = FieldPath::new("hooks.startContainer");
     let pid = state.pid.map(pid_inside);
     let json = hook_state(state, config, Status::Created, pid);
     for (i, hook) in hooks.start_container.iter().enumerate() {
-        run_one(state, config, pidfd, hook, &at.index(i), &json)?;
+        run_one(state, config, hook, &at.index(i), &json)?;
     }
     Ok(())
 }
 
-fn run_one(
-    state: &State,
-    config: &Config,
-    pidfd: &OwnedFd,
-    hook: &Hook,
-    at: &FieldPath,
-    json: &[u8],
-) -> Result<()> {
+fn run_one(state: &State, config: &Config, hook: &Hook, at: &FieldPath, json: &[u8]) -> Result<()> {
     let input = memory_file(json)?;
     let mut output = memory_file(b"")?;
     let fail = |failure, output: String| -> Error {
         HookError { at: at.clone(), path: PathBuf::from(&hook.path), failure, output }.into()
     };
-    let mut session = match launch(state, config, pidfd, hook, input.into(), &output) {
+    let mut session = match launch(state, config, hook, input.into(), &output) {
         Ok(session) => session,
         Err(Error::Launch(LaunchError::Init(failure))) => {
             let start = SyscallError { call: "exec", source: failure.source };
@@ -66,14 +60,7 @@ fn run_one(
 }
 
 /// Starts the hook as a process of the container.
-fn launch(
-    state: &State,
-    config: &Config,
-    pidfd: &OwnedFd,
-    hook: &Hook,
-    stdin: OwnedFd,
-    output: &File,
-) -> Result<Session> {
+fn launch(state: &State, config: &Config, hook: &Hook, stdin: OwnedFd, output: &File) -> Result<Session> {
     let valid = validate(config)?;
     let process = hook_process(config, hook);
     let process = validate_process(&process, &FieldPath::new("process"))?;
@@ -103,7 +90,7 @@ fn launch(
     let compiled = compile_exec(&arena, &request);
     let duplicate = || output.as_fd().try_clone_to_owned().map_err(SyscallError::calling("dup"));
     let outputs = vec![duplicate()?, duplicate()?];
-    let container = Some(pidfd.as_fd().try_clone_to_owned().map_err(SyscallError::calling("dup"))?);
+    let container = Some(open_with_cgroup(state, &cgroup)?);
     let sources = Sources { cgroups, container, stdin: Some(stdin), outputs, ..Sources::default() };
     let prepared = prepare(&compiled.demands, sources)?;
     let mut session = Session::spawn(compiled, prepared, &cgroup, 0, hook.path.clone())?;

@@ -5,11 +5,11 @@ mod control;
 
 use changes::{Changes, merged};
 
-use super::explain_gone;
+use super::explain_end;
 use crate::cgroup::Cgroup;
 use crate::config::{Config, Resources};
 use crate::error::{ConfigError, Error, FieldPath, Problem, Result};
-use crate::state::{ContainerId, Operation, StateError, Store, lifecycle};
+use crate::state::{ContainerId, Operation, Store, lifecycle};
 use crate::validate::validate;
 
 /// What `update` shall change.
@@ -42,7 +42,7 @@ pub struct UpdateOptions {
 pub fn update(store: &Store, options: &UpdateOptions) -> Result<()> {
     let mut changes = Changes::read(options)?;
     let entry = store.open_entry(&ContainerId::new(&options.id)?)?;
-    let _lock = entry.lock()?;
+    let lock = entry.lock()?;
     let mut state = entry.read_state()?;
     lifecycle::check(Operation::Update, &options.id, lifecycle::status(&state, &entry)?)?;
 
@@ -56,25 +56,20 @@ pub fn update(store: &Store, options: &UpdateOptions) -> Result<()> {
     validate(&Config::from_slice(&after)?).map_err(|e| changes.explain(e))?;
 
     // Written first: should that fail, nothing has happened yet. Under the lock nobody acts on it before it is true.
-    entry.write_config(&after).map_err(|e| explain_gone(e, &entry, &state))?;
-    let done = rdt.map(|rdt| control::change(&rdt, &entry, &mut state)).transpose();
+    entry.write_config(&lock, &after)?;
+    let done = rdt.map(|rdt| control::change(&rdt, &entry, &lock, &mut state)).transpose();
     let error = match done {
         Err(error) => error,
         Ok(done) => match (cgroup.update(&writes), done) {
             (Ok(()), _) => return Ok(()),
             (Err(error), done) => {
                 if let Some(done) = done {
-                    control::undo(done, &entry, &mut state);
+                    control::undo(done, &entry, &lock, &mut state);
                 }
                 error.into()
             }
         },
     };
-    match explain_gone(error, &entry, &state) {
-        gone @ Error::State(StateError::NotFound { .. }) => Err(gone),
-        error => {
-            entry.write_config(&before)?;
-            Err(error)
-        }
-    }
+    entry.write_config(&lock, &before)?;
+    Err(explain_end(error, &state))
 }

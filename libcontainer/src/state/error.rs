@@ -114,6 +114,18 @@ pub enum StateError {
         /// How long was waited.
         seconds: u64,
     },
+    /// Another command that is stopped, or stuck in the kernel.
+    #[error(
+        "container {id} is in use by {holder}, which has not let go of it for {seconds} s: end that, and try again"
+    )]
+    Busy {
+        /// The id.
+        id: String,
+        /// How long was waited.
+        seconds: u64,
+        /// Who it is.
+        holder: Holder,
+    },
     /// Something that only a cgroup can do.
     #[error("container {id} has no cgroup of its own, and without one it can be neither paused nor resumed")]
     NoCgroup {
@@ -133,6 +145,19 @@ pub enum StateError {
         /// The directory.
         path: PathBuf,
     },
+}
+
+/// Who has the lock of a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Holder(pub Option<i32>);
+
+impl std::fmt::Display for Holder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Some(pid) => write!(f, "process {pid}"),
+            None => f.write_str("another command"),
+        }
+    }
 }
 
 /// How a foreign `state.json` names its format.

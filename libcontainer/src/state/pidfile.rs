@@ -25,6 +25,14 @@ pub fn write(path: &Path, pid: i32) -> Result<(), PathError> {
     result.map_err(PathError::doing("write pid file", path))
 }
 
+/// Removes the pid file of a process, unless it is another one's by now.
+pub fn remove(path: &Path, pid: i32) {
+    if fs::read_to_string(path).is_ok_and(|text| text == pid.to_string()) {
+        // What failed before is the error to tell.
+        let _ = fs::remove_file(path);
+    }
+}
+
 fn write_then_rename(temporary: &Path, path: &Path, pid: i32) -> std::io::Result<()> {
     let mut options = fs::OpenOptions::new();
     // O_NOFOLLOW and not O_EXCL: a crash may have left one behind.

@@ -6,10 +6,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{ContainerId, State, StateError};
+use super::{ContainerId, Lock, State, StateError};
 use crate::error::{PathError, Result};
 
 /// Name of the file that holds [`State`].
@@ -66,22 +66,27 @@ impl Store {
     fn try_reserve(&self, id: &ContainerId) -> Result<Option<(Entry, Lock)>> {
         let path = self.root.join(id.as_str());
         self.make_directory(&path, id)?;
-        let opened = open_directory(&path).map_err(crate::Error::from);
-        let taken = opened.and_then(|dir| {
-            let entry = Entry { dir, path: path.clone(), id: id.clone() };
-            let lock = entry.lock()?;
-            Ok((entry, lock))
-        });
-        match taken {
+        match self.take(id) {
             Ok(taken) => Ok(Some(taken)),
-            Err(crate::Error::Path(e)) if e.source.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(crate::Error::State(StateError::NotFound { .. })) => Ok(None),
+            Err(taken @ crate::Error::State(_)) => Err(taken),
             Err(error) => {
                 // Empty still; the first error is the one to tell.
                 let _ = rustix::fs::rmdir(&path);
                 Err(error)
             }
         }
+    }
+
+    /// A directory is whose who has the lock while it is empty: the one that was just made may have been removed, and this
+    /// may be the one that somebody else has made since.
+    fn take(&self, id: &ContainerId) -> Result<(Entry, Lock)> {
+        let entry = self.open_entry(id)?;
+        let lock = entry.lock()?;
+        if entry.has(CONFIG_FILE)? {
+            return Err(StateError::Exists { id: id.to_string() }.into());
+        }
+        Ok((entry, lock))
     }
 
     fn make_directory(&self, path: &Path, id: &ContainerId) -> Result<()> {
@@ -189,21 +194,6 @@ pub struct Entry {
     id: ContainerId,
 }
 
-/// An exclusive lock on a container, held by `create`, `start`, `delete`, `pause`, `resume` and `update`.
-///
-/// It is given up when this is dropped, explicitly: the container's first process may hold a copy of the descriptor.
-#[derive(Debug)]
-pub struct Lock {
-    dir: OwnedFd,
-}
-
-impl Drop for Lock {
-    fn drop(&mut self) {
-        // The descriptor is closed next, so there is nothing that a failure could still spoil.
-        let _ = rustix::fs::flock(&self.dir, FlockOperation::Unlock);
-    }
-}
-
 impl Entry {
     /// The container's id.
     #[must_use]
@@ -223,45 +213,8 @@ impl Entry {
         self.dir.as_fd()
     }
 
-    /// Waits for the lock.
-    ///
-    /// # Errors
-    ///
-    /// [`StateError::NotFound`] if the container was deleted meanwhile.
-    pub fn lock(&self) -> Result<Lock> {
-        self.flock(FlockOperation::LockExclusive)?.ok_or_else(|| self.gone())
-    }
-
-    /// Takes the lock, or returns `None` if another command holds it.
-    ///
-    /// # Errors
-    ///
-    /// As [`Entry::lock`].
-    pub fn try_lock(&self) -> Result<Option<Lock>> {
-        self.flock(FlockOperation::NonBlockingLockExclusive)
-    }
-
-    fn flock(&self, operation: FlockOperation) -> Result<Option<Lock>> {
-        // An open file description of its own: it is what flock(2) locks, and dropping `Lock` shall not touch `self`.
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let dir = rustix::fs::openat(&self.dir, ".", flags, Mode::empty()).map_err(|e| match e {
-            Errno::NOENT => self.gone(),
-            e => PathError::doing("open", &self.path)(e).into(),
-        })?;
-        loop {
-            match rustix::fs::flock(&dir, operation) {
-                Ok(()) => break,
-                Err(Errno::INTR) => {}
-                Err(Errno::WOULDBLOCK) => return Ok(None),
-                Err(e) => return Err(PathError::doing("lock", &self.path)(e).into()),
-            }
-        }
-        let lock = Lock { dir };
-        if self.is_current()? { Ok(Some(lock)) } else { Err(self.gone()) }
-    }
-
     /// Whether the id still means this directory: it may have been deleted since it was opened, and even made anew.
-    fn is_current(&self) -> Result<bool> {
+    pub(super) fn is_current(&self) -> Result<bool> {
         let own = rustix::fs::fstat(&self.dir).map_err(PathError::doing("stat", &self.path))?;
         match rustix::fs::lstat(&self.path) {
             Ok(now) => Ok((now.st_dev, now.st_ino) == (own.st_dev, own.st_ino)),
@@ -273,10 +226,10 @@ impl Entry {
     /// Whether the container was deleted meanwhile. What bears its name now, state and cgroup alike, is another one's.
     #[must_use]
     pub fn is_gone(&self) -> bool {
-        rustix::fs::fstat(&self.dir).is_ok_and(|stat| stat.st_nlink == 0)
+        self.is_current().is_ok_and(|current| !current)
     }
 
-    fn gone(&self) -> crate::Error {
+    pub(super) fn gone(&self) -> crate::Error {
         StateError::NotFound { id: self.id.to_string() }.into()
     }
 
@@ -286,7 +239,7 @@ impl Entry {
     /// # Errors
     ///
     /// [`PathError`] naming the file.
-    pub fn write_state(&self, state: &State) -> Result<()> {
+    pub fn write_state(&self, _own: &Lock, state: &State) -> Result<()> {
         let path = self.path.join(STATE_FILE);
         let bytes = state.to_json().map_err(|e| PathError::doing("write", &path)(io::Error::from(e)))?;
         Ok(self.replace(STATE_TEMPORARY, STATE_FILE, &bytes).map_err(PathError::doing("write", &path))?)
@@ -316,7 +269,7 @@ impl Entry {
     /// # Errors
     ///
     /// [`PathError`] naming the file.
-    pub fn write_config(&self, bytes: &[u8]) -> Result<()> {
+    pub fn write_config(&self, _own: &Lock, bytes: &[u8]) -> Result<()> {
         let written = self.replace(CONFIG_TEMPORARY, CONFIG_FILE, bytes);
         Ok(written.map_err(PathError::doing("write", &self.path.join(CONFIG_FILE)))?)
     }
@@ -325,9 +278,12 @@ impl Entry {
     ///
     /// # Errors
     ///
-    /// [`PathError`] naming the file.
+    /// [`StateError::NotFound`] if the container was just deleted; [`PathError`] naming the file.
     pub fn read_config(&self) -> Result<Vec<u8>> {
-        Ok(self.read(CONFIG_FILE).map_err(PathError::doing("read", &self.path.join(CONFIG_FILE)))?)
+        match self.read(CONFIG_FILE) {
+            Err(Errno::NOENT) if self.is_gone() => Err(self.gone()),
+            read => Ok(read.map_err(PathError::doing("read", &self.path.join(CONFIG_FILE)))?),
+        }
     }
 
     /// Whether the gate is still there, that is, whether the container waits for `start`.
@@ -336,22 +292,25 @@ impl Entry {
     ///
     /// What the kernel says, except that it is not there.
     pub fn has_start_socket(&self) -> Result<bool> {
-        match rustix::fs::statat(&self.dir, START_SOCKET, AtFlags::SYMLINK_NOFOLLOW) {
+        self.has(START_SOCKET)
+    }
+
+    fn has(&self, name: &str) -> Result<bool> {
+        match rustix::fs::statat(&self.dir, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(_) => Ok(true),
             Err(Errno::NOENT) => Ok(false),
-            Err(e) => Err(PathError::doing("stat", &self.path.join(START_SOCKET))(e).into()),
+            Err(e) => Err(PathError::doing("stat", &self.path.join(name))(e).into()),
         }
     }
 
-    /// Removes the directory and what is in it. It is renamed first, so that others see all of it or nothing.
+    /// Removes the directory and what is in it. It is renamed first, so that others see all of it or nothing: from then
+    /// on the id is free, and so everything that is known by the id must be gone before.
     ///
     /// # Errors
     ///
     /// [`PathError`] naming what could not be removed.
-    pub fn remove(&self) -> Result<()> {
-        if self.is_gone() {
-            return Ok(());
-        }
+    pub fn remove(&self, _own: &Lock) -> Result<()> {
+        // Somebody may have removed it by hand, without a look at the lock.
         if !self.is_current()? {
             return Ok(());
         }
@@ -467,8 +426,8 @@ pub(crate) mod tests {
         assert_eq!(mode(entry.path()), 0o700);
         let incomplete = entry.read_state().unwrap_err().to_string();
         assert!(incomplete.contains("delete --force c1"), "{incomplete}");
-        entry.write_config(b"{}").unwrap();
-        entry.write_state(&example("c1")).unwrap();
+        entry.write_config(&lock, b"{}").unwrap();
+        entry.write_state(&lock, &example("c1")).unwrap();
         drop(lock);
 
         let again = store.open_entry(&id("c1")).unwrap();
@@ -476,7 +435,7 @@ pub(crate) mod tests {
         assert_eq!(again.read_config().unwrap(), b"{}");
         assert_eq!(mode(&again.path().join(STATE_FILE)), 0o600);
         assert_eq!(store.ids().unwrap(), [id("c1")]);
-        again.remove().unwrap();
+        again.remove(&again.lock().unwrap()).unwrap();
         assert_eq!(store.ids().unwrap(), []);
         assert!(again.read_state().unwrap_err().to_string().starts_with("container does not exist"));
         assert!(again.lock().unwrap_err().to_string().starts_with("container does not exist"));
@@ -495,14 +454,16 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn one_lock_at_a_time() {
+    fn somebody_else_s_directory_is_not_taken() {
         let scratch = Scratch::new();
         let store = Store::open(scratch.path()).unwrap();
-        let (_entry, lock) = store.reserve(&id("a")).unwrap();
-        let other = store.open_entry(&id("a")).unwrap();
-        assert!(other.try_lock().unwrap().is_none());
+        let (entry, lock) = store.reserve(&id("a")).unwrap();
         drop(lock);
-        assert!(other.try_lock().unwrap().is_some());
+        let (_, lock) = store.take(&id("a")).expect("empty, and so anybody's");
+        entry.write_config(&lock, b"{}").unwrap();
+        drop(lock);
+        let taken = store.take(&id("a")).map(drop).unwrap_err().to_string();
+        assert_eq!(taken, "container with given ID already exists: a");
     }
 
     #[test]
@@ -512,12 +473,12 @@ pub(crate) mod tests {
         let outside = scratch.path().join("outside");
         fs::create_dir(&outside).unwrap();
         fs::write(outside.join("kept"), "").unwrap();
-        let (entry, _lock) = store.reserve(&id("a")).unwrap();
+        let (entry, lock) = store.reserve(&id("a")).unwrap();
         symlink(&outside, entry.path().join("link")).unwrap();
         symlink(outside.join("kept"), entry.path().join(CONFIG_FILE)).unwrap();
         fs::create_dir_all(entry.path().join("state.json/deep")).unwrap();
         fs::write(entry.path().join(STATE_TEMPORARY), "{").unwrap();
-        entry.remove().unwrap();
+        entry.remove(&lock).unwrap();
         assert!(!entry.path().exists());
         assert!(outside.join("kept").exists());
     }
@@ -528,16 +489,16 @@ pub(crate) mod tests {
         let store = Store::open(scratch.path()).unwrap();
         for name in ["a".to_owned(), "x".repeat(255)] {
             let (entry, lock) = store.reserve(&id(&name)).unwrap();
-            entry.write_state(&example(&name)).unwrap();
+            entry.write_state(&lock, &example(&name)).unwrap();
             fs::rename(entry.path(), entry.discarded_path()).unwrap();
             drop(lock);
             assert_eq!(store.ids().unwrap(), []);
             let gone = entry.lock().map(drop).unwrap_err().to_string();
             assert!(gone.starts_with("container does not exist"), "{gone}");
-            let (again, _lock) = store.reserve(&id(&name)).unwrap();
-            entry.remove().unwrap();
+            let (again, new) = store.reserve(&id(&name)).unwrap();
+            entry.remove(&new).unwrap();
             assert!(again.path().exists(), "the new one is not the old one");
-            again.remove().unwrap();
+            again.remove(&new).unwrap();
             assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 0);
         }
     }
@@ -558,10 +519,10 @@ pub(crate) mod tests {
     fn large_files_are_read_whole() {
         let scratch = Scratch::new();
         let store = Store::open(scratch.path()).unwrap();
-        let (entry, _lock) = store.reserve(&id("a")).unwrap();
+        let (entry, lock) = store.reserve(&id("a")).unwrap();
         for length in [0, 1, 7168, 8192, 8193, 1 << 20] {
             let bytes = vec![b'x'; length];
-            entry.write_config(&bytes).unwrap();
+            entry.write_config(&lock, &bytes).unwrap();
             assert_eq!(entry.read_config().unwrap().len(), length);
         }
     }

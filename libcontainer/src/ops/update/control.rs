@@ -7,7 +7,7 @@ use super::{FieldPath, Result, UpdateOptions};
 use crate::config::IntelRdt;
 use crate::ops::members::Members;
 use crate::resctrl::{self, Made, Resctrl};
-use crate::state::{Entry, State};
+use crate::state::{Entry, Lock, State};
 
 pub(super) const L3_CACHE: &str = "--l3-cache-schema";
 pub(super) const MEM_BW: &str = "--mem-bw-schema";
@@ -32,7 +32,7 @@ pub(super) enum Done {
 }
 
 /// Changes the class of a container, or gives it one of its own.
-pub(super) fn change(asked: &IntelRdt, entry: &Entry, state: &mut State) -> Result<Done> {
+pub(super) fn change(asked: &IntelRdt, entry: &Entry, own: &Lock, state: &mut State) -> Result<Done> {
     let at = FieldPath::new(if asked.l3_cache_schema.is_some() { L3_CACHE } else { MEM_BW });
     if let Some(groups) = &state.intel_rdt {
         let lines: Vec<&str> = [&asked.l3_cache_schema, &asked.mem_bw_schema]
@@ -44,11 +44,11 @@ pub(super) fn change(asked: &IntelRdt, entry: &Entry, state: &mut State) -> Resu
     }
     let resctrl = Resctrl::find()?.ok_or_else(|| resctrl::Error::NotMounted { field: at.clone() })?;
     let groups = state.intel_rdt.insert(resctrl.plan(asked, &state.id)).clone();
-    entry.write_state(state)?;
+    entry.write_state(own, state)?;
     let made = match groups.create(asked, &at) {
         Ok(made) => made,
         Err(error) => {
-            forget(entry, state)?;
+            forget(entry, own, state)?;
             return Err(error.into());
         }
     };
@@ -56,15 +56,15 @@ pub(super) fn change(asked: &IntelRdt, entry: &Entry, state: &mut State) -> Resu
         Ok(()) => Ok(Done::Made(made)),
         Err(error) => {
             made.undo();
-            forget(entry, state)?;
+            forget(entry, own, state)?;
             Err(error)
         }
     }
 }
 
-fn forget(entry: &Entry, state: &mut State) -> Result<()> {
+fn forget(entry: &Entry, own: &Lock, state: &mut State) -> Result<()> {
     state.intel_rdt = None;
-    entry.write_state(state)
+    entry.write_state(own, state)
 }
 
 /// Every thread, until no new ones turn up: what a thread makes is where it is itself.
@@ -95,7 +95,7 @@ fn join(groups: &resctrl::Groups, tid: i32, at: &FieldPath) -> Result<()> {
 }
 
 /// Takes the change back. What cannot be taken back is logged, beside the error that led here.
-pub(super) fn undo(done: Done, entry: &Entry, state: &mut State) {
+pub(super) fn undo(done: Done, entry: &Entry, own: &Lock, state: &mut State) {
     match (done, &state.intel_rdt) {
         (Done::Changed { old, at }, Some(groups)) => {
             let lines: Vec<&str> = old.iter().map(String::as_str).collect();
@@ -105,7 +105,7 @@ pub(super) fn undo(done: Done, entry: &Entry, state: &mut State) {
         }
         (Done::Made(made), _) => {
             made.undo();
-            if let Err(e) = forget(entry, state) {
+            if let Err(e) = forget(entry, own, state) {
                 log::warn!("{e}");
             }
         }
