@@ -200,6 +200,12 @@ impl InitFailure {
         matches!(self.step, Step::FindProgram | Step::Exec | Step::ProgramIsRuntime)
     }
 
+    /// Whether the process whose namespaces were to be joined is on its way out, or gone.
+    #[must_use]
+    pub fn has_no_process(&self) -> bool {
+        self.step == Step::Setns && self.source.raw_os_error() == Some(libc::ESRCH)
+    }
+
     /// Engines look for these very words.
     fn program_words(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (name, why) = (&self.program, Strerror(&self.source));
