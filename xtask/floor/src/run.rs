@@ -32,18 +32,16 @@ const LINKS: [(&CStr, &CStr); 5] = [
 
 const READONLY: [&CStr; 5] = [c"/proc/bus", c"/proc/fs", c"/proc/irq", c"/proc/sys", c"/proc/sysrq-trigger"];
 
-const MASKED: [&CStr; 10] = [
-    c"/proc/acpi",
-    c"/proc/asound",
+const MASKED_FILES: [&CStr; 6] = [
     c"/proc/kcore",
     c"/proc/keys",
     c"/proc/latency_stats",
     c"/proc/timer_list",
     c"/proc/timer_stats",
     c"/proc/sched_debug",
-    c"/sys/firmware",
-    c"/proc/scsi",
 ];
+
+const MASKED_DIRECTORIES: [&CStr; 4] = [c"/proc/acpi", c"/proc/asound", c"/proc/scsi", c"/sys/firmware"];
 
 /// Runs /bin/true in `rootfs`; the answer is its exit status.
 pub fn run(rootfs: &CStr, id: &CStr, cgroup: &Cgroup) -> Result<i32, Failure> {
@@ -193,15 +191,17 @@ fn protect_paths() -> Result<(), Failure> {
         sys::mount(None, path, None, MS_BIND | MS_REMOUNT | MS_RDONLY, None)
             .doing("make a path read-only")?;
     }
-    for path in MASKED {
-        match sys::mount(Some(c"/dev/null"), path, None, MS_BIND, None) {
-            Err(sys::Errno(libc::ENOENT)) => {}
-            Err(sys::Errno(libc::ENOTDIR)) => {
-                sys::mount(Some(c"tmpfs"), path, Some(c"tmpfs"), MS_RDONLY, None)
-                    .doing("mask a directory")?;
-            }
-            masked => masked.doing("mask a file")?,
-        }
+    let present = |outcome| match outcome {
+        Err(sys::Errno(libc::ENOENT)) => Ok(()),
+        outcome => outcome,
+    };
+    for path in MASKED_FILES {
+        present(sys::mount(Some(c"/dev/null"), path, None, MS_BIND, None)).doing("mask a file")?;
+    }
+    // Known to be directories: to try the null device first, and fail, would cost an RCU grace period each.
+    for path in MASKED_DIRECTORIES {
+        let tmpfs = Some(c"tmpfs");
+        present(sys::mount(tmpfs, path, tmpfs, MS_RDONLY, None)).doing("mask a directory")?;
     }
     Ok(())
 }

@@ -31,6 +31,8 @@ use target::Target;
 const DEFAULT_RUNS: usize = 50;
 const DEFAULT_ALIVE: usize = 1000;
 const WARM_UP_RUNS: usize = 3;
+/// Where bundles and the state of containers are.
+const RUN: &str = "/run";
 /// Scenarios of many containers or many mounts are measured fewer times, by this factor.
 const HEAVY: usize = 4;
 
@@ -68,7 +70,8 @@ pub fn run(args: &[String]) -> Result<ExitCode> {
     if sys::effective_ids().0 != 0 {
         return Err(Error::Missing { what: "root".to_owned(), hint: "the bench mounts and makes cgroups" });
     }
-    let directory = TempDir::below(Path::new("/run"))?;
+    keep_state_in_memory()?;
+    let directory = TempDir::below(Path::new(RUN))?;
     // Built before the view changes: cargo wants nothing of it.
     let subjects = subject::find(&options.runtimes, options.peers, directory.path())?;
     options.view.enter()?;
@@ -93,6 +96,23 @@ pub fn run(args: &[String]) -> Result<ExitCode> {
         write(path, plot::draw(&report))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Puts a tmpfs on `/run` where it is none: on every machine with systemd it is one, and runtimes count on that. On a
+/// disk they would wait for it, once for each file that they remove if it is mounted with `discard`.
+fn keep_state_in_memory() -> Result<()> {
+    let is_on_disk = fs::read_to_string("/proc/self/mounts")
+        .doing(|| "read /proc/self/mounts".to_owned())?
+        .lines()
+        .all(|line| !line.split(' ').skip(1).take(2).eq([RUN, "tmpfs"]));
+    if !is_on_disk {
+        return Ok(());
+    }
+    let mount = || {
+        sys::private_mount_namespace()?;
+        sys::mount_tmpfs(Path::new(RUN))
+    };
+    mount().doing(|| format!("mount a tmpfs on {RUN}"))
 }
 
 /// `cargo xtask bench seccomp [PROFILE]`: filters beside libseccomp's (docs/seccomp.md).
