@@ -124,6 +124,8 @@ pub(super) fn lower_mounts(b: &mut Builder<'_>, r: &Request<'_>) -> Result<(), C
         let options = Options::of(mount);
         let one = One { i, mount, target, options };
         one.check_copy_up()?;
+        // By its name, what covers a tmpfs would become read-only in its place.
+        b.read_only_later.retain(|(covered, _)| covered.to_bytes() != one.target.as_bytes());
         if one.options.remount || !one.options.is_bind() {
             id_maps::refuse(i, mount, one.options.id_map)?;
         }
