@@ -31,13 +31,19 @@ pub(crate) fn assume_identity(identity: &Identity<'_>) -> Result {
     if identity.no_new_privileges {
         rustix::thread::set_no_new_privs(true).at(Step::Prctl)?;
     }
-    set_keep_capabilities(true).at(Step::Prctl)?;
+    // Only who ceases to be root would lose any.
+    let keeps = identity.uid != 0;
+    if keeps {
+        set_keep_capabilities(true).at(Step::Prctl)?;
+    }
     if let Some(groups) = identity.groups {
         sys::setgroups(groups).at(Step::Setgroups)?;
     }
     sys::setgid(identity.gid).at(Step::Setgid)?;
     sys::setuid(identity.uid).at(Step::Setuid)?;
-    set_keep_capabilities(false).at(Step::Prctl)?;
+    if keeps {
+        set_keep_capabilities(false).at(Step::Prctl)?;
+    }
     if early.is_err() {
         chdir(identity.cwd).at(Step::Chdir)?;
     }

@@ -18,7 +18,9 @@ use crate::channel::{At, Failure, Result};
 use crate::copy_up::copy_up;
 use crate::frame::Step;
 use crate::nodes::find_null;
-use crate::paths::{Create, PATH_MAX, PathBuffer, open_in_root, resolve, resolve_or_create, resolve_real};
+use crate::paths::{
+    Create, PATH_MAX, PathBuffer, create_in_root, open_in_root, resolve, resolve_or_create, resolve_real,
+};
 use crate::plan::{Attrs, BindFrom, Guard, MountOp, Param, Slot, Source, SourceLink};
 use crate::remount;
 use crate::sys::{MountAttr, mount_setattr};
@@ -226,7 +228,7 @@ fn target_of(root: BorrowedFd<'_>, op: &MountOp<'_>, create: Create) -> Result<(
     };
     let target = match found {
         Ok(target) => (target, true),
-        Err(Errno::NOENT) => (resolve_or_create(root, op.target, create)?, false),
+        Err(Errno::NOENT) => (create_in_root(root, op.target, create)?, false),
         Err(e @ (Errno::LOOP | Errno::NOTDIR)) if real => return Err(e).at(Step::NotADirectory),
         Err(e) => return Err(e).at(Step::Resolve),
     };

@@ -140,13 +140,17 @@ fn open_how(
 /// Opens `path` in the root, and makes what is missing of it.
 pub(crate) fn resolve_or_create(root: BorrowedFd<'_>, path: &CStr, create: Create) -> Result<OwnedFd> {
     match resolve(root, path) {
-        Err(Errno::NOENT) => {}
-        other => return other.at(Step::Resolve),
+        Err(Errno::NOENT) => create_in_root(root, path, create),
+        other => other.at(Step::Resolve),
     }
+}
+
+/// The same for a path that was just seen to be missing.
+pub(crate) fn create_in_root(root: BorrowedFd<'_>, path: &CStr, create: Create) -> Result<OwnedFd> {
     let mut rest = PathBuffer::from(path)?;
     let mut links = 0;
     loop {
-        match create_missing(root, &mut rest, create)? {
+        match create_missing(root, &mut rest, create, links == 0)? {
             Made::All(fd) => return Ok(fd),
             Made::MetALink => links += 1,
         }
@@ -163,11 +167,19 @@ enum Made {
 }
 
 /// Finds the longest part of `path` that is there, and makes the others one by one on pinned parents.
-fn create_missing(root: BorrowedFd<'_>, path: &mut PathBuffer, create: Create) -> Result<Made> {
-    let full = path.len;
+/// With `is_missing` all of it need not be looked for again.
+fn create_missing(
+    root: BorrowedFd<'_>,
+    path: &mut PathBuffer,
+    create: Create,
+    is_missing: bool,
+) -> Result<Made> {
     let mut whole = PathBuffer::new();
     whole.set(path.as_bytes())?;
-    let (mut parent, mut done) = existing_prefix(root, path, full)?;
+    if is_missing {
+        path.cut_last();
+    }
+    let (mut parent, mut done) = existing_prefix(root, path)?;
     while let Some((start, end)) = next_component(whole.as_bytes(), done) {
         let mut name = PathBuffer::new();
         name.set(&whole.as_bytes()[start..end])?;
@@ -185,15 +197,11 @@ fn create_missing(root: BorrowedFd<'_>, path: &mut PathBuffer, create: Create) -
 }
 
 /// Shortens `path` until it exists; returns it and how many bytes it has.
-fn existing_prefix(root: BorrowedFd<'_>, path: &mut PathBuffer, full: usize) -> Result<(OwnedFd, usize)> {
-    let mut len = full;
+fn existing_prefix(root: BorrowedFd<'_>, path: &mut PathBuffer) -> Result<(OwnedFd, usize)> {
     loop {
-        path.truncate(len);
         match resolve(root, path.as_c_str()) {
-            Ok(fd) => return Ok((fd, len)),
-            Err(Errno::NOENT) if len > 0 => {
-                len = path.as_bytes().iter().rposition(|b| *b == b'/').unwrap_or(0);
-            }
+            Ok(fd) => return Ok((fd, path.len)),
+            Err(Errno::NOENT) if path.len > 0 => path.cut_last(),
             Err(e) => return Err(e).at(Step::Resolve),
         }
     }

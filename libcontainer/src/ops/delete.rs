@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use super::kill::signal_init;
+use super::kill::{send, signal_init};
 use super::members::Members;
 use super::signal::Signal;
 use crate::cgroup::Cgroup;
@@ -62,8 +62,9 @@ fn delete_existing(store: &Store, id: &ContainerId, force: bool) -> Result<()> {
         }
         state => state?,
     };
-    let status = lifecycle::status(&state, &entry)?;
-    lifecycle::check(if force { Operation::ForceDelete } else { Operation::Delete }, id.as_str(), status)?;
+    if !force {
+        lifecycle::check(Operation::Delete, id.as_str(), lifecycle::status(&state, &entry)?)?;
+    }
     destroy(&entry, &lock, &state)
 }
 
@@ -150,10 +151,10 @@ fn kill_and_wait(state: &State, members: &Members) -> Result<()> {
     let Some(process) = state.init() else { return Ok(()) };
     let pidfd = process.open().map_err(SyscallError::calling("pidfd_open"))?;
     let Some(pidfd) = pidfd else { return Ok(()) };
-    signal_init(state, Signal::KILL)?;
+    send(&pidfd, Signal::KILL)?;
     for _ in 0..DEADLINE.as_millis() / LOOK_AGAIN.as_millis() {
-        // On cgroup v1 a frozen process does not die before it is thawed, and `pause` may be freezing it right now.
-        if state.is_frozen() {
+        // `pause` may be freezing it right now.
+        if state.is_kept_from_dying() {
             members.thaw()?;
         }
         if has_ended(&pidfd, LOOK_AGAIN)? {

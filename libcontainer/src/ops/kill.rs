@@ -1,5 +1,7 @@
 //! `kill`: a signal for a container.
 
+use std::os::fd::{AsFd, OwnedFd};
+
 use super::delete::lock_forcibly;
 use super::members::Members;
 use super::signal::Signal;
@@ -27,8 +29,8 @@ pub fn kill(store: &Store, id: &str, signal: Signal, all: bool) -> Result<()> {
     if !signal_init(&state, signal)? {
         return Err(StateError::NotRunning { id: id.to_owned(), status: Status::Stopped }.into());
     }
-    // On cgroup v1 a frozen process does not die before it is thawed. It may have been frozen meanwhile.
-    if signal == Signal::KILL && state.is_frozen() {
+    // It may have been frozen meanwhile.
+    if signal == Signal::KILL && state.is_kept_from_dying() {
         match lock_forcibly(&entry) {
             Err(Error::State(StateError::NotFound { .. })) => {}
             lock => {
@@ -60,10 +62,15 @@ fn signal_all(entry: &Entry, signal: Signal, all: bool) -> Result<()> {
 /// Returns `false` if the process has ended.
 pub(super) fn signal_init(state: &State, signal: Signal) -> Result<bool> {
     let Some(process) = state.init() else { return Ok(false) };
-    let Some(pidfd) = process.open().map_err(SyscallError::calling("pidfd_open"))? else {
-        return Ok(false);
-    };
-    match sys::pidfd_send_signal(std::os::fd::AsFd::as_fd(&pidfd), signal.number()) {
+    match process.open().map_err(SyscallError::calling("pidfd_open"))? {
+        Some(pidfd) => send(&pidfd, signal),
+        None => Ok(false),
+    }
+}
+
+/// Returns `false` if the process has ended, and its parent knows.
+pub(super) fn send(pidfd: &OwnedFd, signal: Signal) -> Result<bool> {
+    match sys::pidfd_send_signal(pidfd.as_fd(), signal.number()) {
         Ok(()) => Ok(true),
         Err(e) if e.raw_os_error() == Some(libc::ESRCH) => Ok(false),
         Err(e) => Err(SyscallError::calling("pidfd_send_signal")(e).into()),

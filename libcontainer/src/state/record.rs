@@ -130,6 +130,12 @@ impl State {
         })
     }
 
+    /// Whether killed processes stay until the container is thawed: version 2 lets frozen processes die.
+    #[must_use]
+    pub fn is_kept_from_dying(&self) -> bool {
+        !self.cgroup.unified && self.is_frozen()
+    }
+
     /// The bytes of `state.json`.
     ///
     /// # Errors
