@@ -1,8 +1,10 @@
 //! The child's end of the socket, and how failures travel.
 
-use rustix::fd::{AsFd, AsRawFd, BorrowedFd};
-use rustix::io::Errno;
-use rustix::net::{RecvFlags, recv};
+use core::mem::MaybeUninit;
+
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use rustix::io::{Errno, IoSliceMut};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recv, recvmsg};
 
 use crate::frame::{FRAME_SIZE, Frame, Phase, Step, Verb};
 use crate::plan::HandOver;
@@ -63,6 +65,22 @@ impl Channel<'_> {
     /// Waits for `Go`. An EOF is the death of the runtime.
     pub fn await_go(&self) -> Result {
         if receive_go(self.socket).at(Step::Receive)? { Ok(()) } else { Err(Errno::PIPE).at(Step::Receive) }
+    }
+
+    /// Waits for a `Go` that brings a descriptor.
+    pub fn await_descriptor(&self) -> Result<OwnedFd> {
+        let mut bytes = [0u8; FRAME_SIZE];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let mut receive = || {
+            recvmsg(self.socket, &mut [IoSliceMut::new(&mut bytes)], &mut control, RecvFlags::CMSG_CLOEXEC)
+        };
+        retry(&mut receive).at(Step::Receive)?;
+        let descriptor = control.drain().find_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
+            _ => None,
+        });
+        descriptor.ok_or(Errno::PIPE).at(Step::Receive)
     }
 
     pub fn barrier(&self, phase: Phase) -> Result {

@@ -4,10 +4,11 @@
 //!   runtime                          child
 //!      |                               |
 //!      |   (usher only)    <- Spawned  |   value = pid
+//!      |  Go ->                        |   with the network namespace, where the runtime makes that
 //!      |                   <- Reached  |   phase; once for each barrier of the plan
 //!      |  Go ->                        |
 //!      |                   <- Ready    |   everything is made, the program is found
-//!      |  Go ->                        |   state is on disk
+//!      |  Go ->                        |   state is on disk (said in advance where nothing is left to decide)
 //!      |                               |   (create: the runtime leaves; `start` connects to the gate)
 //!      |  Go ->                        |
 //!      |                   <- (EOF)    |   execve closed the socket: the program runs

@@ -72,6 +72,8 @@ pub enum Op<'a> {
     },
     /// Bring `lo` up in a new network namespace.
     Loopback,
+    /// Enter the network namespace that the parent makes meanwhile, and sends as the first of its words.
+    Network,
     /// Make namespaces that have to be made late: the cgroup namespace, now that the process is in its cgroup, and what
     /// is to belong to id 0 of a user namespace, now that the process has that id.
     Unshare {

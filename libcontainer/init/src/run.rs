@@ -25,6 +25,7 @@ use crate::program;
 use crate::sys::{self, CapSets, Cloned};
 
 const CLONE_NEWUSER: u32 = 0x1000_0000;
+const CLONE_NEWNET: u32 = 0x4000_0000;
 /// Stands for what happens before the operations of the plan: descriptors, cgroups, the usher's namespaces.
 const BEFORE_THE_FIRST: usize = usize::MAX;
 const MS_REC: u32 = 1 << 14;
@@ -256,6 +257,7 @@ impl<'a> Init<'a> {
             Op::Keyring { name } => identity::new_keyring(name),
             Op::Stdio { slots } => self.take_stdio(*slots),
             Op::Loopback => identity::loopback(),
+            Op::Network => self.enter_network(),
             Op::Unshare { kinds } => sys::unshare(*kinds).at(Step::Unshare),
             Op::Propagation { flags } => propagate(*flags),
             Op::Root { path, private_parent } => self.bind_root(path, *private_parent),
@@ -289,6 +291,11 @@ impl<'a> Init<'a> {
             Op::End => sys::exit(0),
             Op::Exec(program) => self.become_program(program),
         }
+    }
+
+    fn enter_network(&self) -> Result {
+        let namespace = self.channel.await_descriptor()?;
+        sys::setns(namespace.as_fd(), CLONE_NEWNET).at_item(Step::Setns, u64::from(CLONE_NEWNET))
     }
 
     fn root(&self) -> BorrowedFd<'_> {

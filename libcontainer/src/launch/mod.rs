@@ -6,6 +6,7 @@ mod go;
 mod id_maps;
 mod idmap;
 mod net_devices;
+mod network;
 pub(crate) mod notify;
 mod own_binary;
 mod prepare;

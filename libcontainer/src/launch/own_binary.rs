@@ -19,29 +19,37 @@ const EXE: &str = "/proc/self/exe";
 pub(super) struct ProtectedBinary {
     file: OwnedFd,
     segments: Vec<Segment>,
+    mount: Option<OwnedFd>,
 }
 
 impl ProtectedBinary {
     /// On a mount of its own that is read-only and attached nowhere; or, where that cannot be made (before Linux 5.12,
     /// or with the program on a mount of another namespace), in a sealed copy.
     pub fn open() -> Result<ProtectedBinary> {
-        let file = on_read_only_mount().or_else(|_| sealed_copy());
-        let file = file.map_err(PathError::doing("protect", Path::new(EXE)))?;
-        Ok(ProtectedBinary { file, segments: sys::own_segments() })
+        let on_mount = on_read_only_mount().map(|(file, mount)| (file, Some(mount)));
+        let opened = on_mount.or_else(|_| sealed_copy().map(|copy| (copy, None)));
+        let (file, mount) = opened.map_err(PathError::doing("protect", Path::new(EXE)))?;
+        Ok(ProtectedBinary { file, segments: sys::own_segments(), mount })
     }
 
     /// For the child.
     pub fn for_child(&self) -> OwnBinary<'_> {
         OwnBinary { segments: &self.segments, file: self.file.as_fd() }
     }
+
+    /// The mount, which is gone when this is closed, and the child has closed its copy.
+    pub fn into_mount(self) -> Option<OwnedFd> {
+        self.mount
+    }
 }
 
-fn on_read_only_mount() -> io::Result<OwnedFd> {
+/// The file, and the mount that it is on.
+fn on_read_only_mount() -> io::Result<(OwnedFd, OwnedFd)> {
     const MOUNT_ATTR_RDONLY: u64 = 1;
     let mount = open_tree(CWD, EXE, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)?;
     let read_only = corten_init::sys::MountAttr { set: MOUNT_ATTR_RDONLY, ..Default::default() };
     corten_init::sys::mount_setattr(mount.as_fd(), false, &read_only)?;
-    reopen(&mount)
+    Ok((reopen(&mount)?, mount))
 }
 
 fn sealed_copy() -> io::Result<OwnedFd> {

@@ -2,13 +2,14 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
-use corten_init::{Frame, HandOver, Launch, Op, Phase, Plan, Slot, Verb};
+use corten_init::{Frame, HandOver, Launch, Op, OwnBinary, Phase, Plan, Slot, Verb};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, send, socketpair};
 use rustix::process::{ForeignRawFd, Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 
 use super::error::{Death, InitFailure, LaunchError};
+use super::network::hand_network_over;
 use super::own_binary::ProtectedBinary;
 use super::prepare::Prepared;
 use super::sockets::receive_descriptor;
@@ -55,6 +56,12 @@ pub(crate) struct Session {
     hand_over: Option<HandOver>,
     /// That listener.
     listener: Option<OwnedFd>,
+    /// The child has something to ask or to hand over before its program may run.
+    asks: bool,
+    /// The word to go on after [`Event::Ready`] has been given in advance.
+    ahead: bool,
+    /// The detached mount on which the child has found the runtime's program.
+    mount: Option<OwnedFd>,
 }
 
 impl Session {
@@ -82,26 +89,43 @@ impl Session {
         let (ours, theirs) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
                 .map_err(SyscallError::calling("socketpair"))?;
-        let (pid, pidfd) = clone(&compiled, &theirs, &mut prepared, cgroup, preserve_fds)?;
+        let protected = if compiled.protects_binary { Some(ProtectedBinary::open()?) } else { None };
+        let own_binary = protected.as_ref().map(ProtectedBinary::for_child);
+        let (pid, pidfd) = clone(&compiled, &theirs, &mut prepared, own_binary, cgroup, preserve_fds)?;
         drop(theirs);
         drop(prepared);
+        let ops = compiled.plan.ops;
         let ushered = compiled.plan.usher.is_some();
         let origins = compiled.origins;
         let joins = compiled.demands.contains(&Demand::Container);
         let who = if joins { "joining process" } else { INIT };
-        let hand_over = compiled.plan.ops.iter().find_map(|op| match op {
+        let hand_over = ops.iter().find_map(|op| match op {
             Op::Seccomp(filter) => filter.listener,
             _ => None,
         });
+        let asks = hand_over.is_some() || ops.iter().any(|op| matches!(op, Op::Barrier(_) | Op::Console(_)));
         let session = Session::resume(ours, pid, pidfd, program);
-        let mut session = Session { origins, who, started: false, watched, hand_over, ..session };
+        let mut session = Session { origins, who, started: false, watched, hand_over, asks, ..session };
+        if ops.iter().any(|op| matches!(op, Op::Network))
+            && let Err(error) = hand_network_over(session.socket.as_fd())
+        {
+            session.kill();
+            return Err(error);
+        }
         if ushered && let Err(error) = session.follow_usher() {
             if matches!(error, Error::Launch(LaunchError::Frozen)) {
                 session.kill();
             }
             return Err(error);
         }
+        session.mount = protected.and_then(ProtectedBinary::into_mount);
         Ok(session)
+    }
+
+    /// Gives up what the child has taken over by now. To close the last descriptor of a mount that is attached nowhere
+    /// takes an RCU grace period: this is for a moment when there is nothing better to do.
+    pub fn release(&mut self) {
+        self.mount = None;
     }
 
     /// Takes part in the conversation of a container that was created earlier.
@@ -119,6 +143,9 @@ impl Session {
             early: None,
             hand_over: None,
             listener: None,
+            asks: true,
+            ahead: false,
+            mount: None,
         }
     }
 
@@ -197,6 +224,22 @@ impl Session {
         }
     }
 
+    /// Lets the child run its program as soon as it is ready, without waiting for this process to be woken and to answer:
+    /// for when all that has to be there before is there already. Nothing happens where the child will ask for more.
+    pub fn go_ahead(&mut self) -> Result<()> {
+        if self.asks || self.ahead {
+            return Ok(());
+        }
+        self.go()?;
+        self.ahead = true;
+        Ok(())
+    }
+
+    /// Whether [`Session::go_ahead`] has an effect.
+    pub fn may_go_ahead(&self) -> bool {
+        !self.asks
+    }
+
     /// Has `enter` put the child, which waits for that and is given by its pid, into its cgroup.
     pub fn enter_cgroup<T>(&mut self, enter: impl FnOnce(i32) -> Result<T>) -> Result<T> {
         match self.next()? {
@@ -227,7 +270,9 @@ impl Session {
     /// Gives the last word, and waits until the program runs: from here on that is what the end of the conversation means.
     pub fn start(&mut self) -> Result<()> {
         self.started = true;
-        self.go()?;
+        if !self.ahead {
+            self.go()?;
+        }
         match self.next()? {
             Event::Running => Ok(()),
             _ => Err(LaunchError::Protocol { verb: "reached" }.into()),
@@ -329,14 +374,14 @@ fn clone(
     compiled: &Compiled<'_>,
     theirs: &OwnedFd,
     prepared: &mut Prepared,
+    own_binary: Option<OwnBinary<'_>>,
     cgroup: &Cgroup,
     preserve_fds: u32,
 ) -> Result<(i32, OwnedFd)> {
     let plan = &compiled.plan;
-    let protected = if compiled.protects_binary { Some(ProtectedBinary::open()?) } else { None };
     let attempt = |plan: &Plan<'_>, prepared: &Prepared, cgroup: Option<BorrowedFd<'_>>| {
         let slots = prepared.slots();
-        let file = protected.as_ref().map(|p| p.for_child().file.as_raw_fd());
+        let file = own_binary.map(|own| own.file.as_raw_fd());
         let own = [Some(theirs.as_raw_fd()), file];
         let keep = keep_list(&slots, own.into_iter().flatten(), preserve_fds);
         corten_init::launch(&Launch {
@@ -344,7 +389,7 @@ fn clone(
             channel: theirs.as_raw_fd(),
             slots: &slots,
             keep: &keep,
-            own_binary: protected.as_ref().map(ProtectedBinary::for_child),
+            own_binary,
             cgroup,
         })
     };

@@ -58,6 +58,9 @@ pub(super) struct Built {
 impl Built {
     /// Writes down that the container has been created: from here on others may do with it what they like.
     pub fn commit(&mut self) -> Result<()> {
+        if !self.state.creating {
+            return Ok(());
+        }
         self.state.creating = false;
         self.site.write_state(&self.state)
     }
@@ -389,7 +392,10 @@ impl Work<'_> {
             site.cgroup.apply(&limits.writes)?;
         }
         site.session = Some(self.spawn(site, scope.as_deref(), console)?);
-        // `delete --force` has to find whom to kill.
+        let at_once = self.may_run_at_once(site.session()?);
+        // `delete --force` has to find whom to kill. The status of one that may run at once is `creating` all the same,
+        // for as long as it has not executed its program.
+        state.creating = !at_once;
         record_process(site, state)?;
         if let Some(groups) = &state.intel_rdt {
             groups.join(site.session()?.pid, &FieldPath::new(INTEL_RDT))?;
@@ -403,12 +409,24 @@ impl Work<'_> {
         self.configure(site, limits, early)?;
         let process = self.valid.config.process.as_ref();
         set_priorities(site.session()?.pid, process, &self.valid.namespaces, self.host)?;
+        if at_once {
+            site.session()?.go_ahead()?;
+        }
+        site.session()?.release();
         self.converse(site, state)?;
         if self.filter.is_some_and(|filter| filter.notifies) {
             let config = self.valid.config;
             site.let_go(|site| agent::inform(site.session()?, config, state, Status::Creating))?;
         }
         Ok(())
+    }
+
+    /// Whether the program may run as soon as the child is ready: nobody has asked for anything in between.
+    fn may_run_at_once(&self, session: &Session) -> bool {
+        let asks = self.options.pid_file.is_some() || self.options.pidfd_socket.is_some() || self.notified;
+        let has_hooks =
+            self.valid.config.hooks.as_ref().is_some_and(|hooks| !hooks.start_container.is_empty());
+        session.may_go_ahead() && !self.gate && !asks && !has_hooks
     }
 
     /// `linux.intelRdt`: as with the cgroup, where the groups will be is on disk before they are made.

@@ -281,6 +281,10 @@ fn follow(
     if let Some(score) = score {
         write_oom_score(session.pid, score)?;
     }
+    if options.wait_fifo.is_none() {
+        session.go_ahead()?;
+    }
+    session.release();
     session.await_ready()?;
     agent::inform(session, config, state, Status::Running)?;
     let terminal = console.map(ConsoleSocket::receive).transpose()?;

@@ -34,7 +34,11 @@ pub fn compile_create<'a>(arena: &'a Arena, r: &Request<'_>) -> Result<Compiled<
         push_keyring(&mut b, r.id, r.valid.config.process.as_ref());
     }
     host_names(&mut b, r);
-    if r.valid.namespaces.creates(NamespaceKind::Network) {
+    let mut clone_flags = stages.clone_flags;
+    if parent_makes_network(r, &stages) {
+        clone_flags &= !u64::from(clone_flag(NamespaceKind::Network));
+        b.network_is_due = true;
+    } else if r.valid.namespaces.creates(NamespaceKind::Network) {
         b.step(Op::Loopback, "loopback interface");
     }
     build_root(&mut b, r)?;
@@ -48,7 +52,21 @@ pub fn compile_create<'a>(arena: &'a Arena, r: &Request<'_>) -> Result<Compiled<
         b.step(Op::Ready { gate }, "start");
     }
     let protects = could_write_binary(r.host, &r.valid.namespaces);
-    Ok(b.finish(usher, stages.clone_flags, cgroups, protects))
+    Ok(b.finish(usher, clone_flags, cgroups, protects))
+}
+
+/// To make a network namespace takes as long as all the mounts, so the parent does it beside those; see
+/// `docs/adr/0033-beside-the-child.md`. Not where it has to belong to a user namespace of the
+/// container's, or where the child waits for something else before.
+fn parent_makes_network(r: &Request<'_>, stages: &Stages) -> bool {
+    let namespaces = &r.valid.namespaces;
+    let linux = r.valid.config.linux.as_ref();
+    let moves_devices = linux.is_some_and(|linux| !linux.net_devices.is_empty());
+    namespaces.creates(NamespaceKind::Network)
+        && namespaces.has(NamespaceKind::Mount)
+        && !namespaces.has(NamespaceKind::User)
+        && r.host.euid == 0
+        && !(stages.usher || r.waits_for_cgroup || moves_devices)
 }
 
 /// Joins, id mappings, and what has to wait for them.
@@ -113,6 +131,7 @@ fn build_root(b: &mut Builder<'_>, r: &Request<'_>) -> Result<(), ConfigError> {
         b.push(Op::Propagation { flags: flags | MS_REC }, Origin::Field("linux.rootfsPropagation"));
         b.push(Op::Root { path, private_parent: flags == MS_SHARED }, Origin::Field("root.path"));
         mounts::lower_mounts(b, r)?;
+        b.network();
         devices::lower_devices(b, r);
         for (target, origin) in std::mem::take(&mut b.read_only_later) {
             b.push(Op::Mount(b.arena.value(read_only(target))), origin);
@@ -142,8 +161,10 @@ fn enter_root(b: &mut Builder<'_>, r: &Request<'_>) {
     }
     write_proc(b, r);
     if let Some(process) = &r.valid.config.process {
-        let path = b.arena.cstr(&clean(&process.cwd));
-        b.push(Op::MakeCwd { path }, Origin::Field("process.cwd"));
+        let path = clean(&process.cwd);
+        if !path.is_empty() {
+            b.push(Op::MakeCwd { path: b.arena.cstr(&path) }, Origin::Field("process.cwd"));
+        }
     }
     let has_mount_namespace = r.valid.namespaces.has(NamespaceKind::Mount);
     if has_mount_namespace {
@@ -234,4 +255,85 @@ fn finish_process(b: &mut Builder<'_>, r: &Request<'_>, runnable: &Runnable<'_>)
         own_binary: r.host.own_binary,
     };
     push_program(b, runnable, r.filter, gate, r.extra_env, &how);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::cgroup::Layout;
+    use crate::config::{Config, Namespace};
+    use crate::host::HostFacts;
+    use crate::validate::validate;
+
+    const BUSYBOX: &str = include_str!("../../../bundles/busybox/config.json");
+    const NEWNET: u64 = 0x4000_0000;
+
+    /// The flags of the clone, and the operations in short.
+    fn compiled(config: &Config, euid: u32) -> (u64, Vec<&'static str>) {
+        let valid = validate(config).unwrap();
+        let layout = Layout::Unified { mount: PathBuf::from("/sys/fs/cgroup") };
+        let host = HostFacts { euid, egid: euid, layout, own_binary: (1, 2) };
+        let arena = Arena::new();
+        let request = Request {
+            valid: &valid,
+            id: "c1",
+            bundle: Path::new("/bundle"),
+            rootfs: Path::new("/bundle/rootfs"),
+            host: &host,
+            cgroup_dirs: &[],
+            cgroup_files: 0,
+            waits_for_cgroup: false,
+            filter: None,
+            gate: false,
+            console: false,
+            joins_container: false,
+            no_pivot: false,
+            no_new_keyring: false,
+            preserve_fds: 0,
+            extra_env: &[],
+        };
+        let plan = compile_create(&arena, &request).unwrap().plan;
+        let word = |op: &Op<'_>| match op {
+            Op::Network => Some("network"),
+            Op::Loopback => Some("loopback"),
+            Op::Nodes { .. } => Some("nodes"),
+            Op::Mount(mount) => match mount.source {
+                Source::Filesystem { fstype, .. } if fstype == c"sysfs" => Some("sysfs"),
+                Source::Filesystem { fstype, .. } if fstype == c"mqueue" => Some("mqueue"),
+                _ => None,
+            },
+            _ => None,
+        };
+        (plan.clone_flags, plan.ops.iter().filter_map(word).collect())
+    }
+
+    #[test]
+    fn the_network_comes_right_before_what_depends_on_it() {
+        let mut config = Config::from_slice(BUSYBOX.as_bytes()).unwrap();
+        let (flags, ops) = compiled(&config, 0);
+        assert_eq!(flags & NEWNET, 0);
+        assert_eq!(ops, ["mqueue", "network", "sysfs", "nodes"]);
+
+        config.mounts.retain(|mount| mount.kind.as_deref() != Some("sysfs"));
+        assert_eq!(compiled(&config, 0).1, ["mqueue", "network", "nodes"]);
+    }
+
+    #[test]
+    fn a_network_of_another_owner_is_made_by_the_clone() {
+        let mut config = Config::from_slice(BUSYBOX.as_bytes()).unwrap();
+        let user = Namespace { kind: NamespaceKind::User, path: None };
+        let linux = config.linux.as_mut().unwrap();
+        linux.namespaces.push(user);
+        let ids = r#"[{"containerID":0,"hostID":100000,"size":1000}]"#;
+        linux.uid_mappings = serde_json::from_str(ids).unwrap();
+        linux.gid_mappings = serde_json::from_str(ids).unwrap();
+        for euid in [0, 1000] {
+            let (flags, ops) = compiled(&config, euid);
+            assert_eq!(flags & NEWNET, NEWNET);
+            assert_eq!(ops.iter().filter(|op| **op == "network").count(), 0);
+            assert_eq!(ops[0], "loopback");
+        }
+    }
 }

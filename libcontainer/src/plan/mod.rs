@@ -176,6 +176,8 @@ pub(super) struct Builder<'a> {
     demands: Vec<Demand>,
     /// Whether the private procfs is open.
     has_procfs: bool,
+    /// Whether the network namespace, which the parent makes, is yet to be entered.
+    network_is_due: bool,
     /// Mounts that become read-only once everything is made.
     pub read_only_later: Vec<(&'a CStr, Origin)>,
 }
@@ -188,6 +190,7 @@ impl<'a> Builder<'a> {
             origins: Vec::with_capacity(64),
             demands: Vec::new(),
             has_procfs: false,
+            network_is_due: false,
             read_only_later: Vec::new(),
         }
     }
@@ -206,6 +209,13 @@ impl<'a> Builder<'a> {
         if !self.has_procfs {
             self.step(Op::Procfs, "private procfs");
             self.has_procfs = true;
+        }
+    }
+
+    /// The network namespace that the parent makes, if it is due.
+    pub fn network(&mut self) {
+        if std::mem::take(&mut self.network_is_due) {
+            self.step(Op::Network, "network namespace");
         }
     }
 

@@ -129,6 +129,9 @@ pub(super) fn lower_mounts(b: &mut Builder<'_>, r: &Request<'_>) -> Result<(), C
         if one.options.remount || !one.options.is_bind() {
             id_maps::refuse(i, mount, one.options.id_map)?;
         }
+        if !(one.options.is_bind() || one.options.remount || is_of_any_network(mount.kind.as_deref())) {
+            b.network();
+        }
         match (one.options.bind, mount.kind.as_deref()) {
             _ if one.options.remount => remount(b, &one),
             (Some(recursive), _) => bind(b, r, &one, recursive)?,
@@ -137,6 +140,11 @@ pub(super) fn lower_mounts(b: &mut Builder<'_>, r: &Request<'_>) -> Result<(), C
         }
     }
     Ok(())
+}
+
+/// Whether such a filesystem has nothing to do with the network namespace of the one who mounts it. sysfs has.
+fn is_of_any_network(kind: Option<&str>) -> bool {
+    matches!(kind, Some("proc" | "tmpfs" | "devpts" | "mqueue" | "cgroup" | "cgroup2"))
 }
 
 /// One element of `mounts`.

@@ -148,16 +148,24 @@ pub fn check(operation: Operation, id: &str, status: Status) -> Result<(), State
 /// What the kernel answers when asked for the gate, except that it is not there.
 pub fn status(state: &State, entry: &Entry) -> crate::Result<Status> {
     let Some(process) = state.init() else { return Ok(Status::Creating) };
-    if !process.is_alive() {
-        return Ok(Status::Stopped);
-    }
+    let Some(stat) = process.look() else { return Ok(Status::Stopped) };
     if state.creating {
         return Ok(Status::Creating);
+    }
+    let has_gate = entry.has_start_socket()?;
+    // `run` has no gate, and writes the process down before that has executed its program.
+    if !has_gate && !stat.has_executed {
+        // Or `start` has removed the gate just now, which it does once the program is executed.
+        match process.look() {
+            None => return Ok(Status::Stopped),
+            Some(now) if !now.has_executed => return Ok(Status::Creating),
+            Some(_) => {}
+        }
     }
     if state.is_frozen() {
         return Ok(Status::Paused);
     }
-    Ok(if entry.has_start_socket()? { Status::Created } else { Status::Running })
+    Ok(if has_gate { Status::Created } else { Status::Running })
 }
 
 #[cfg(test)]

@@ -25,6 +25,8 @@ pub struct ProcessStat {
     pub state: u8,
     /// In clock ticks since boot.
     pub start_time: u64,
+    /// Whether it has executed a program since it was cloned.
+    pub has_executed: bool,
 }
 
 impl ProcessStat {
@@ -48,7 +50,13 @@ impl ProcessRef {
     /// Whether it runs: neither gone, nor a zombie, nor its pid recycled.
     #[must_use]
     pub fn is_alive(&self) -> bool {
-        stat(self.pid).is_ok_and(|s| s.start_time == self.start_time && !s.has_ended())
+        self.look().is_some()
+    }
+
+    /// What there is to say of it while it is alive.
+    #[must_use]
+    pub fn look(&self) -> Option<ProcessStat> {
+        stat(self.pid).ok().filter(|s| s.start_time == self.start_time && !s.has_ended())
     }
 
     /// A pidfd for exactly this process, or `None` when it has ended.
@@ -82,14 +90,19 @@ pub fn stat(pid: i32) -> io::Result<ProcessStat> {
     parse_stat(&buffer[..length]).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
 }
 
+/// `PF_FORKNOEXEC` (include/linux/sched.h), ever since there are process flags.
+const FORKED_NOT_EXECUTED: u64 = 0x40;
+
 /// The name in field 2 may contain anything, also spaces and parentheses: count from the last `)`.
 fn parse_stat(text: &[u8]) -> Option<ProcessStat> {
     let end_of_name = text.iter().rposition(|b| *b == b')')?;
     let mut fields = text[end_of_name + 1..].split(|b| *b == b' ').filter(|f| !f.is_empty());
     let state = *fields.next()?.first()?;
-    // Field 3 was taken; field 22 is 18 further after the next one.
-    let start_time = std::str::from_utf8(fields.nth(18)?).ok()?.trim_end().parse().ok()?;
-    Some(ProcessStat { state, start_time })
+    let mut number = |skip| std::str::from_utf8(fields.nth(skip)?).ok()?.trim_end().parse::<u64>().ok();
+    // Field 3 was taken; the flags are field 9, and the start time is field 22.
+    let flags = number(5)?;
+    let start_time = number(12)?;
+    Some(ProcessStat { state, start_time, has_executed: flags & FORKED_NOT_EXECUTED == 0 })
 }
 
 #[cfg(test)]
@@ -98,12 +111,15 @@ mod tests {
 
     #[test]
     fn names_may_look_like_fields() {
-        let rest = "S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4242 20 21\n";
+        let rest = "S 1 2 3 4 -1 4194560 7 8 9 10 11 12 13 14 15 16 17 18 4242 20 21\n";
         for name in ["sh", "a b", ") Z 1 (", "(((", ""] {
             let text = format!("77 ({name}) {rest}");
             let stat = parse_stat(text.as_bytes()).unwrap();
-            assert_eq!(stat, ProcessStat { state: b'S', start_time: 4242 }, "{name:?}");
+            let expected = ProcessStat { state: b'S', start_time: 4242, has_executed: true };
+            assert_eq!(stat, expected, "{name:?}");
         }
+        let forked = parse_stat(b"77 (x) S 1 2 3 4 -1 4194368 7 8 9 10 11 12 13 14 15 16 17 18 4242 20 21\n");
+        assert_eq!(forked.map(|stat| stat.has_executed), Some(false));
         assert_eq!(parse_stat(b""), None);
         assert_eq!(parse_stat(b"1 (x) S 1 2"), None);
     }

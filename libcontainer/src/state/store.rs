@@ -528,6 +528,26 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_process_that_has_executed_nothing_is_being_made() {
+        use std::os::fd::AsRawFd;
+
+        use super::super::{ProcessRef, Status, lifecycle};
+        let scratch = Scratch::new();
+        let store = Store::open(scratch.path()).unwrap();
+        let (entry, _lock) = store.reserve(&id("a")).unwrap();
+        let (wait, end) = io::pipe().unwrap();
+        let (pid, pidfd) = corten_init::park(0, wait.as_raw_fd()).unwrap();
+        let cloned = ProcessRef::of(pid).unwrap();
+        let mut state = example("a");
+        (state.pid, state.start_time) = (Some(cloned.pid), cloned.start_time);
+        let before = lifecycle::status(&state, &entry).unwrap();
+        drop(end);
+        crate::launch::sys::reap(pidfd.as_fd()).unwrap();
+        assert_eq!(before, Status::Creating);
+        assert_eq!(lifecycle::status(&state, &entry).unwrap(), Status::Stopped);
+    }
+
+    #[test]
     fn the_gate_is_what_makes_created() {
         use super::super::{ProcessRef, Status, lifecycle};
         let scratch = Scratch::new();
