@@ -22,9 +22,9 @@ const INIT: &str = "container init";
 
 /// A process that joins a container is heard of within milliseconds; if not, it may be frozen, which is looked at this
 /// often,
-const LOOK_AGAIN: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+const LOOK_AGAIN: Timespec = Timespec { tv_sec: 0, tv_nsec: 400_000_000 };
 /// and believed if it is seen so many times in a row: a cgroup is also frozen for a moment while its processes are killed.
-const PATIENCE: u32 = 20;
+const PATIENCE: u32 = 5;
 
 /// What the child said.
 #[derive(Debug, PartialEq, Eq)]
