@@ -200,8 +200,11 @@ fn property(ctx: &Ctx, (_, resources, properties, files, differs): &Row) -> Verd
             ensure_eq!(seen.get(*name).map_or("", String::as_str), *value, "{name} {time}");
         }
         for (file, value) in *files {
-            if ctx.settings.name == "corten" || differs.is_empty() {
-                ensure_eq!(cgroup::read(&dir, file)?, *value, "{file} {time}");
+            let read = cgroup::read(&dir, file)?;
+            // systemd has no use for a period without a quota, and some time after a reload it writes its own.
+            let own_period = time != "after create" && value.starts_with("max ") && read == "max 100000";
+            if (ctx.settings.name == "corten" || differs.is_empty()) && !own_period {
+                ensure_eq!(read, *value, "{file} {time}");
             }
         }
         systemctl(ctx, &["daemon-reload"])?;
@@ -308,15 +311,15 @@ fn devices(ctx: &Ctx) -> Verdict {
 
 fn update(ctx: &Ctx) -> Verdict {
     let mut b = sleeper(ctx, &format!(":update:{}", ctx.id()))?;
-    with_resources(&mut b, r#"{"memory": {"limit": 67108864}, "cpu": {"quota": 20000, "period": 100000}}"#)?;
+    with_resources(&mut b, r#"{"memory": {"limit": 67108864}, "cpu": {"quota": 20000, "period": 50000}}"#)?;
     let c = ctx.start(&b)?;
     let (unit, dir) = (unit_of(&c)?, c.cgroup("")?);
     c.cmd(&["update", "--memory", "50331648", "--cpu-quota", "12345", "--pids-limit", "60"]).ok()?;
     for time in ["at once", "after daemon-reload"] {
         let seen = show(ctx, &unit, &["MemoryMax", "CPUQuotaPerSecUSec", "TasksMax"])?;
         let got = [&seen["MemoryMax"], &seen["CPUQuotaPerSecUSec"], &seen["TasksMax"]];
-        ensure_eq!(got, ["50331648", "130ms", "60"], "properties {time}");
-        for (file, want) in [("memory.max", "50331648"), ("cpu.max", "13000 100000"), ("pids.max", "60")] {
+        ensure_eq!(got, ["50331648", "250ms", "60"], "properties {time}");
+        for (file, want) in [("memory.max", "50331648"), ("cpu.max", "12500 50000"), ("pids.max", "60")] {
             ensure_eq!(cgroup::read(&dir, file)?, want, "{file} {time}");
         }
         systemctl(ctx, &["daemon-reload"])?;

@@ -56,6 +56,10 @@ impl Changes {
             if kind == Kind::Unified && cpu.period.is_some() && cpu.quota.is_none() {
                 cpu.quota = now.quota;
             }
+            // systemd counts a quota per second, which takes the period.
+            if cpu.quota.is_some_and(|quota| quota != 0) && cpu.period.is_none() {
+                cpu.period = now.period;
+            }
             // The kernel puts shares to their default when a group ceases to be idle.
             if cpu.idle == Some(0) && now.idle == Some(1) && cpu.shares.is_none() {
                 cpu.shares = now.shares;
@@ -270,6 +274,19 @@ mod tests {
         assert_eq!(
             written(&both, Kind::Legacy),
             ["memory.memsw.limit_in_bytes=150 --memory-swap", "cpu.cfs_period_us=20000 --cpu-period"]
+        );
+    }
+
+    #[test]
+    fn a_quota_keeps_the_period() {
+        let present = resources(json!({"cpu": {"quota": 50000, "period": 50000}}));
+        let mut half = changes("{}", json!({"cpu": {"quota": 25000}}));
+        half.complete(&present, Kind::Unified);
+        assert_eq!(written(&half, Kind::Unified), ["cpu.max=25000 50000 --cpu-quota"]);
+        half.complete(&present, Kind::Legacy);
+        assert_eq!(
+            written(&half, Kind::Legacy),
+            ["cpu.cfs_period_us=50000 linux.resources.cpu.period", "cpu.cfs_quota_us=25000 --cpu-quota"]
         );
     }
 
