@@ -73,8 +73,10 @@ fn populated(ctx: &Ctx) -> Verdict {
     dirs.iter().try_for_each(fs::create_dir)?;
     let stranger = ctx.program(&ctx.probe()).arg("sleep").spawn()?;
     for dir in &dirs {
-        for file in ["cpuset.cpus", "cpuset.mems"].iter().filter(|f| dir.join(f).exists()) {
-            fs::copy(dir.parent().unwrap_or(dir).join(file), dir.join(file))?;
+        // On version 1 nobody can be put into an empty set. On version 2 everybody can, and the root has no such files.
+        let parent = dir.parent().unwrap_or(dir);
+        for file in ["cpuset.cpus", "cpuset.mems"].iter().filter(|f| parent.join(f).exists()) {
+            fs::copy(parent.join(file), dir.join(file))?;
         }
         fs::write(dir.join("cgroup.procs"), stranger.pid().to_string())?;
     }
