@@ -189,6 +189,14 @@ pub const RULES: &[Rule] = &[
         "",
         "a filesystem without a source: the kernel calls it `none`; the peer names it by an empty string",
     ),
+    rule(
+        "runc",
+        "inside/0/mountinfo//sys/fs/cgroup/*/source",
+        "cgroup2",
+        "cgroup",
+        "in the host's cgroup namespace corten binds the host's mount of the unified hierarchy, which has the name that \
+         the host gave it: a new one, as runc 1.1 makes, takes nsdelegate and memory_recursiveprot away from the host",
+    ),
     rule("runc", "outside/cgroup cpu/cpu.idle", "1", "0", "runc 1.1 does not know `cpu.idle`"),
     rule("runc", "outside/cgroup cpu/cpu.shares", "3", "*", "follows from `cpu.idle`"),
     rule(
