@@ -24,9 +24,13 @@ const IN_TREE: &str = "mnt";
 /// ever mounted below one that is removed afterwards.
 const SHARED: &str = "srv";
 
-/// What the kernel is told. Nothing but errors on the console; a panic ends the machine.
+/// What the kernel is told. Nothing but errors on the console; a panic ends the machine. Where others need the host's
+/// processors, its journal takes longer to start than systemd usually waits, and than it may be silent. What cleans up a
+/// quarter of an hour after the boot has mounts of its own, and a case would be blamed for them.
 const KERNEL_ARGUMENTS: &str = "console=ttyS0 quiet loglevel=4 panic=-1 rw apparmor=1 security=apparmor \
     systemd.show_status=false systemd.firstboot=off audit=0 \
+    systemd.default_timeout_start_sec=15min systemd.service_watchdogs=no \
+    systemd.mask=systemd-tmpfiles-clean.timer \
     mitigations=off nokaslr nowatchdog no_timer_check random.trust_cpu=on";
 
 /// How a boot ended.
