@@ -391,7 +391,7 @@ fn relative_symlink_inside(ctx: &Ctx) -> Verdict {
     let mut b = ctx.bundle()?;
     let up = "../".repeat(40);
     symlink(format!("{up}{}", canary.display()), b.path("link"))?;
-    b.mount("/link", "bind", "out", &["bind"]);
+    b.writable().mount("/link/made", "bind", "out", &["bind"]);
     // Refusing is as good as staying inside.
     ctx.run(&b)?;
     untouched(&canary)

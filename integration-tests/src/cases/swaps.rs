@@ -44,41 +44,41 @@ fn race(
     mut judge: impl FnMut(&Out) -> Verdict,
 ) -> Verdict {
     let end = Instant::now() + Duration::from_secs(seconds());
-    let (mut runs, mut successes) = (0u32, 0u32);
-    while runs < 20 || Instant::now() < end {
+    let (mut runs, mut successes, mut exchanges) = (0u32, 0u32, 0u64);
+    while runs < 24 || Instant::now() < end {
         let over = AtomicBool::new(false);
         let out = std::thread::scope(|scope| {
             let swapper = scope.spawn(|| swap_until(&over, one, other, runs));
             let out = ctx.run(b);
             over.store(true, Ordering::Relaxed);
-            let swaps = swapper.join().map_err(|_| Failure::new("the exchanging thread panicked"))??;
-            ensure!(swaps > 0, "nothing was exchanged");
+            exchanges += swapper.join().map_err(|_| Failure::new("the exchanging thread panicked"))??;
             out
         })?;
         runs += 1;
         successes += u32::from(out.code() == 0);
         judge(&out).map_err(|e| Failure { message: format!("run {runs}: {}", e.message), ..e })?;
     }
-    eprintln!("{}{runs} runs, {successes} containers came into being", crate::driver::FIGURES);
+    let figures = crate::driver::FIGURES;
+    eprintln!("{figures}{runs} runs, {successes} containers came into being, {exchanges} exchanges");
+    ensure!(exchanges > 0, "nothing was exchanged");
     Ok(())
 }
 
-/// With pauses of up to 0.1 ms, so that each of the two is there for as long as a few system calls take.
-fn swap_until(over: &AtomicBool, one: &Path, other: &Path, seed: u32) -> std::io::Result<u64> {
-    let mut random = u64::from(seed).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut swaps = 0;
+/// With pauses that differ from run to run. Asleep, it takes the processor from the runtime when it wakes, which matters
+/// where there are few of them.
+fn swap_until(over: &AtomicBool, one: &Path, other: &Path, run: u32) -> std::io::Result<u64> {
+    let mut exchanges = 0;
     while !over.load(Ordering::Relaxed) {
         sys::exchange(one, other)?;
-        swaps += 1;
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        let pause = Instant::now() + Duration::from_nanos(random % 100_000);
-        while Instant::now() < pause {
-            std::hint::spin_loop();
+        exchanges += 1;
+        match run % 4 {
+            0 => {}
+            1 => (0..exchanges % 1000).for_each(|_| std::hint::spin_loop()),
+            2 => std::thread::sleep(Duration::from_nanos(1)),
+            _ => std::thread::sleep(Duration::from_micros(exchanges % 100)),
         }
     }
-    Ok(swaps)
+    Ok(exchanges)
 }
 
 /// A directory of the host that nothing may happen to.
