@@ -192,6 +192,7 @@ pub const GROUPS: &[(&[&str], &str)] = &[
             "refused/swappiness-101",
             "refused/blkio-weight-device-empty",
             "threat/many-mappings",
+            "limit/340-mappings",
         ],
         "leaves the cgroup when create fails",
     ),
@@ -270,7 +271,21 @@ pub const GROUPS: &[(&[&str], &str)] = &[
         "makes all mounts private at the end",
     ),
     (&["mount-option/bind-keeps-source-flags"], "a bind without flags clears those of its source"),
-    (&["masked/dev-null-is-symlink"], "masks with whatever /dev/null links to (CVE-2025-31133)"),
+    (
+        &["masked/dev-null-is-symlink", "escape/null-device-of-a-bound-dev", "swap/null-device"],
+        "masks with whatever /dev/null links to (CVE-2025-31133)",
+    ),
+    (
+        &["escape/dev-is-link-to-other-devices", "rootless/links-stay-inside"],
+        "CVE-2026-47766: follows the link to the host",
+    ),
+    (&["escape/users-are-numbers"], "takes a number for the name of a user (CVE-2026-30892)"),
+    (&["escape/sibling-cgroup"], "does not look where `exec --cgroup` leads"),
+    (
+        &["spy/tracer-sees-nothing-of-the-host"],
+        "has its cgroup and the host's null device open when it joins",
+    ),
+    (&["swap/mount-inside-proc"], "CVE-2025-52881: does not look where a mount lands"),
     (
         &["hook/several-of-a-kind", "hook/run-runs-all", "hook/order", "hook/failing-startContainer"],
         "start does not wait for the hook that init runs",

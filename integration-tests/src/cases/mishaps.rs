@@ -76,7 +76,11 @@ fn of_the_host(ctx: &Ctx, namespace: &str, target: &str) -> Verdict {
     b.steps(&[&["facts"], &["write", "/sys/kernel/mm/ksm/run", "0"]]);
     let out = ctx.run(&b)?;
     if out.code() != 0 {
-        ensure!(out.stderr.contains(target), "it does not name {target}: {}", out.stderr);
+        ensure!(
+            out.stderr.contains(target.trim_start_matches('/')),
+            "it does not name {target}: {}",
+            out.stderr
+        );
         return Ok(());
     }
     let steps = Facts::lines(&out.stdout)?;

@@ -35,6 +35,8 @@ pub fn cases() -> Vec<Case> {
         case("delegated-cgroup-is-readonly", &["MNT-14"], delegated_cgroup)
             .practice()
             .needs(&[Need::UnprivilegedUserNs, Need::Root]),
+        case("links-stay-inside", &["MNT-08"], links_stay_inside).practice(),
+        case("cwd-through-descriptor", &["LNX-09"], cwd_through_descriptor).practice(),
         case("failure-leaves-nothing", &["LIF-13"], failure),
         case("hooks", &["HK-01"], hooks),
         case("seccomp", &["SEC-20"], seccomp),
@@ -319,6 +321,54 @@ fn delegated_cgroup(ctx: &Ctx) -> Verdict {
         ensure!(lines.iter().all(|step| step.result() != "ok"), "made a cgroup: {lines:?}");
     }
     Ok(())
+}
+
+/// What the image has links for, and the user may write to: mounts, a working directory, /dev.
+fn links_stay_inside(ctx: &Ctx) -> Verdict {
+    type Change = fn(&mut Bundle) -> &mut Bundle;
+    let changes: [(&str, Change); 4] = [
+        ("link", |b| b.mount("/link/made", "tmpfs", "t", &[])),
+        ("link", |b| b.mount("/link/file", "bind", "/etc/hosts", &["rbind"])),
+        ("link", |b| b.set("/process/cwd", json!("/link/made"))),
+        ("dev", |b| b),
+    ];
+    let user = User::new(ctx)?;
+    let victim = ctx.scratch().join("victim");
+    fs::create_dir(&victim)?;
+    std::os::unix::fs::chown(&victim, Some(USER), Some(USER))?;
+    let up = format!("{}{}", "../".repeat(30), victim.display());
+    for target in [victim.display().to_string(), up.clone(), format!("missing/{up}")] {
+        for (i, (at, change)) in changes.iter().enumerate() {
+            let mut b = ctx.rootless_bundle()?;
+            if *at == "dev" {
+                fs::remove_dir(b.path("dev"))?;
+                super::swaps::without_mounts_at(&mut b, "/dev");
+            }
+            std::os::unix::fs::symlink(&target, b.path(at))?;
+            change(b.writable());
+            // Whether it runs is the runtime's choice.
+            user.on_bundle(&["run"], &b, &ctx.id())?.run()?;
+            let made: Vec<_> = fs::read_dir(&victim)?.flatten().map(|e| e.file_name()).collect();
+            ensure!(made.is_empty(), "place {i}, link to {target}: made on the host: {made:?}");
+        }
+    }
+    user.clean()
+}
+
+/// CVE-2024-21626.
+fn cwd_through_descriptor(ctx: &Ctx) -> Verdict {
+    let user = User::new(ctx)?;
+    let _leaked = super::escapes::leaked()?;
+    for n in 3..24 {
+        let mut b = ctx.rootless_bundle()?;
+        b.set("/process/cwd", json!(format!("/proc/self/fd/{n}")));
+        let out = user.on_bundle(&["run"], &b, &ctx.id())?.run()?;
+        if out.code() == 0 {
+            let cwd = Facts::lines(&out.stdout)?.remove(0).str("/cwd").to_owned();
+            ensure!(cwd.starts_with('/'), "working directory {cwd:?} with descriptor {n}");
+        }
+    }
+    user.clean()
 }
 
 fn failure(ctx: &Ctx) -> Verdict {
