@@ -359,13 +359,13 @@ fn links_stay_inside(ctx: &Ctx) -> Verdict {
 fn cwd_through_descriptor(ctx: &Ctx) -> Verdict {
     let user = User::new(ctx)?;
     let _leaked = super::escapes::leaked()?;
-    for n in 3..24 {
+    for path in (3..24).flat_map(|n| [format!("/proc/self/fd/{n}"), format!("/proc/self/fd/{n}/..")]) {
         let mut b = ctx.rootless_bundle()?;
-        b.set("/process/cwd", json!(format!("/proc/self/fd/{n}")));
+        b.set("/process/cwd", json!(path));
         let out = user.on_bundle(&["run"], &b, &ctx.id())?.run()?;
         if out.code() == 0 {
             let cwd = Facts::lines(&out.stdout)?.remove(0).str("/cwd").to_owned();
-            ensure!(cwd.starts_with('/'), "working directory {cwd:?} with descriptor {n}");
+            ensure!(cwd.starts_with('/'), "{path}: working directory {cwd:?}");
         }
     }
     user.clean()
