@@ -327,8 +327,9 @@ fn sibling_cgroup(ctx: &Ctx) -> Verdict {
     for dir in &siblings {
         fs::create_dir(dir)?;
         // A cpuset of version 1 takes nobody before it has these.
-        for file in ["cpuset.cpus", "cpuset.mems"].iter().filter(|f| dir.join(f).exists()) {
-            fs::copy(dir.parent().unwrap_or(dir).join(file), dir.join(file))?;
+        let parent = dir.parent().unwrap_or(dir);
+        for file in ["cpuset.cpus", "cpuset.mems"].iter().filter(|f| parent.join(f).exists()) {
+            fs::copy(parent.join(file), dir.join(file))?;
         }
     }
     let answers: Result<Vec<_>, _> = ["../", "/../", "x/../../"]
