@@ -163,6 +163,7 @@ fn copy_end(path: &CStr, recursive: bool) -> Result<OwnedFd> {
 }
 
 /// Makes a link in the root that points where this one does. One that is there already, and does, will do.
+#[inline(never)]
 fn copy_link(root: BorrowedFd<'_>, link: BorrowedFd<'_>, target: &CStr) -> Result {
     let (dir, name) = split(target)?;
     let dir = resolve_or_create(root, dir.as_c_str(), Create::Directory)?;
@@ -361,6 +362,7 @@ pub(crate) fn make_read_only(root: BorrowedFd<'_>, paths: &[&CStr]) -> Result {
 
 /// Takes the mount that holds `path` out of its peer group: it is a mount point of one of the path's prefixes, and only
 /// at a mount point is the propagation changed.
+#[inline(never)]
 pub(crate) fn make_parent_private(path: &CStr) -> Result {
     let mut prefix = PathBuffer::from(path)?;
     loop {

@@ -146,6 +146,8 @@ pub(crate) fn resolve_or_create(root: BorrowedFd<'_>, path: &CStr, create: Creat
 }
 
 /// The same for a path that was just seen to be missing.
+// Apart, for its paths lie on the stack, of which each page counts as the container's memory.
+#[inline(never)]
 pub(crate) fn create_in_root(root: BorrowedFd<'_>, path: &CStr, create: Create) -> Result<OwnedFd> {
     let mut rest = PathBuffer::from(path)?;
     let mut links = 0;

@@ -49,6 +49,7 @@ fn usable(path: &CStr, never: (u64, u64)) -> Result {
 /// `HOME=` and the home directory of the user in the container's `/etc/passwd`; `/` when it is not in there.
 ///
 /// Users are compared as numbers and never looked up by name (CVE-2016-3697).
+#[inline(never)]
 pub(crate) fn home_variable(uid: u32) -> Result<PathBuffer> {
     let mut variable = PathBuffer::from(c"HOME=")?;
     let mut found = false;

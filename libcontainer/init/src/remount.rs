@@ -27,12 +27,14 @@ const STRICTATIME: u64 = 0x20;
 const NODIRATIME: u64 = 0x80;
 
 /// Changes attributes of one attached mount.
+#[inline(never)]
 pub(crate) fn change_attached(mount: BorrowedFd<'_>, attrs: Attrs) -> Result<()> {
     let flags = flags(mount, attrs)?;
     at_mount(mount, |path| mount_remount(path, MountFlags::BIND | flags, c""))
 }
 
 /// Changes the propagation of an attached mount; `flags` are `MS_*`.
+#[inline(never)]
 pub(crate) fn change_propagation(mount: BorrowedFd<'_>, flags: u32) -> Result<()> {
     at_mount(mount, |path| mount_change(path, MountPropagationFlags::from_bits_retain(flags)))
 }
@@ -84,6 +86,12 @@ fn at_mount(mount: BorrowedFd<'_>, call: impl FnOnce(&core::ffi::CStr) -> Result
         let done = call(c".");
         return fchdir(&before).and(done);
     }
+    call(proc_path(mount)?.as_c_str())
+}
+
+// Apart, for the path lies on the stack, of which each page counts as the container's memory.
+#[inline(never)]
+fn proc_path(mount: BorrowedFd<'_>) -> Result<PathBuffer> {
     let mut path = PathBuffer::from(c"/proc/self/fd/").map_err(|f| f.errno)?;
     let (mut digits, mut number) = ([0u8; 10], mount.as_raw_fd().unsigned_abs());
     let mut first = digits.len();
@@ -98,5 +106,5 @@ fn at_mount(mount: BorrowedFd<'_>, call: impl FnOnce(&core::ffi::CStr) -> Result
         }
     }
     path.append(&digits[first..]).map_err(|f| f.errno)?;
-    call(path.as_c_str())
+    Ok(path)
 }

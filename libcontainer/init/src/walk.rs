@@ -22,6 +22,9 @@ pub(crate) enum Links {
 }
 
 /// Opens `path` in `root` with these flags.
+// Apart, for its paths lie on the stack, of which each page counts as the container's memory.
+#[cold]
+#[inline(never)]
 pub(crate) fn open_in(root: BorrowedFd<'_>, path: &CStr, flags: OFlags, links: Links) -> Result<OwnedFd> {
     let mut walk = Walk { root, done: PathBuffer::new(), at: here(root)?, followed: 0 };
     let mut rest = PathBuffer::from(path).map_err(|f| f.errno)?;
