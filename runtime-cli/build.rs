@@ -8,29 +8,57 @@ use std::process::{Command, Stdio};
 
 fn main() {
     println!("cargo::rerun-if-env-changed=CORTEN_COMMIT");
+    println!("cargo::rerun-if-changed=linker");
     let commit = env::var("CORTEN_COMMIT").ok().or_else(from_git);
     println!("cargo::rustc-env=CORTEN_COMMIT={}", commit.as_deref().unwrap_or("unknown"));
-    order_functions();
-    pack_relocations();
+    if env::var("PROFILE").as_deref() == Ok("release") {
+        order_functions();
+        leave_out_unwinding();
+        pack_relocations();
+    }
 }
 
 /// Puts the functions that the usual commands execute side by side: the kernel maps less of the file then
-/// (docs/adr/0030-function-order.md). Without a list for this target, or with a linker that takes none, the program is
-/// the same but for that.
+/// (docs/adr/0030-function-order.md). Without a script for this target, or with a linker that takes none, the program is
+/// the same but for that. The map tells `cargo xtask order` what the linker made of it.
 fn order_functions() {
-    let manifest = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default());
     let target = env::var("TARGET").unwrap_or_default();
-    let list = manifest.join(format!("function-order/{target}.txt"));
-    println!("cargo::rerun-if-changed={}", list.display());
-    if env::var("PROFILE").as_deref() != Ok("release") || !list.exists() {
-        return;
+    let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
+    let map = |name: &str| [format!("-Wl,-Map={}", out.join(name).display()), "-Wl,--no-demangle".into()];
+    if linker_takes(&map("nothing.map"), &target).unwrap_or(false) {
+        pass_on(&map("corten.map"));
     }
-    let arguments =
-        [format!("-Wl,--symbol-ordering-file={}", list.display()), "-Wl,--no-warn-symbol-ordering".into()];
-    if linker_takes(&arguments, &target).unwrap_or(false) {
-        for argument in arguments {
-            println!("cargo::rustc-link-arg-bins={argument}");
-        }
+    if let Some(script) = script(&target) {
+        pass_to_linker(&[script], &target);
+    }
+}
+
+/// Leaves out what tells how to unwind the stack, a fourteenth of the file: this program aborts where others unwind, and
+/// without symbols a backtrace would be a list of numbers.
+fn leave_out_unwinding() {
+    let target = env::var("TARGET").unwrap_or_default();
+    if let Some(script) = script("no-unwinding") {
+        pass_to_linker(&["-Wl,--no-eh-frame-hdr".into(), script], &target);
+    }
+}
+
+/// Has the linker read a script of `linker/`, if there is one of that name.
+fn script(name: &str) -> Option<String> {
+    let manifest = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR")?);
+    let script = manifest.join(format!("linker/{name}.ld"));
+    script.exists().then(|| format!("-Wl,-T,{}", script.display()))
+}
+
+/// Passes on what this linker takes, all or nothing.
+fn pass_to_linker(arguments: &[String], target: &str) {
+    if linker_takes(arguments, target).unwrap_or(false) {
+        pass_on(arguments);
+    }
+}
+
+fn pass_on(arguments: &[String]) {
+    for argument in arguments {
+        println!("cargo::rustc-link-arg-bins={argument}");
     }
 }
 
@@ -39,7 +67,7 @@ fn order_functions() {
 /// program that does nothing is run, which a build for another machine cannot do.
 fn pack_relocations() {
     let target = env::var("TARGET").unwrap_or_default();
-    if env::var("PROFILE").as_deref() != Ok("release") || env::var("HOST").as_ref() != Ok(&target) {
+    if env::var("HOST").as_ref() != Ok(&target) {
         return;
     }
     let argument = "-Wl,--pack-dyn-relocs=relr";

@@ -39,6 +39,33 @@ pub fn build(package: &str, profile: Profile) -> Result<PathBuf> {
 
 /// Builds a package with several programs and answers where the one of that name is.
 pub fn build_of(package: &str, program: &str, profile: Profile) -> Result<PathBuf> {
+    let messages = build_messages(package, profile)?;
+    let executable = |message: &Value| {
+        (message["target"]["name"] == program).then(|| message["executable"].as_str().map(PathBuf::from))?
+    };
+    messages.iter().rev().find_map(executable).ok_or_else(|| Error::Missing {
+        what: format!("an executable named {program}"),
+        hint: "cargo built none under that name",
+    })
+}
+
+/// The directory of what the package's build script makes; the package has been built.
+pub fn out_directory(package: &str, profile: Profile) -> Result<PathBuf> {
+    let messages = build_messages(package, profile)?;
+    let directory = |message: &Value| {
+        let id = message["package_id"].as_str()?;
+        let is_this = id.contains(&format!("#{package}@"));
+        (is_this && message["reason"] == "build-script-executed")
+            .then(|| message["out_dir"].as_str().map(PathBuf::from))?
+    };
+    messages.iter().rev().find_map(directory).ok_or_else(|| Error::Missing {
+        what: format!("what the build script of {package} makes"),
+        hint: "cargo named no such directory",
+    })
+}
+
+/// Builds a package; what cargo says of it.
+fn build_messages(package: &str, profile: Profile) -> Result<Vec<Value>> {
     let mut command = cargo();
     command.args(["build", "--quiet", "--message-format=json-render-diagnostics", "--package", package]);
     if profile == Profile::Release {
@@ -47,14 +74,8 @@ pub fn build_of(package: &str, program: &str, profile: Profile) -> Result<PathBu
     command.stderr(Stdio::inherit());
     let output = command.output().doing(|| "start cargo".to_owned())?;
     succeeded(&command, &output)?;
-    let mut artifacts = output.stdout.split(|byte| *byte == b'\n').filter_map(|line| {
-        let message: Value = serde_json::from_slice(line).ok()?;
-        (message["target"]["name"] == program).then(|| message["executable"].as_str().map(PathBuf::from))?
-    });
-    artifacts.next_back().ok_or_else(|| Error::Missing {
-        what: format!("an executable named {program}"),
-        hint: "cargo built none under that name",
-    })
+    let lines = output.stdout.split(|byte| *byte == b'\n');
+    Ok(lines.filter_map(|line| serde_json::from_slice(line).ok()).collect())
 }
 
 /// An error with the command line and its last word, unless the command succeeded.

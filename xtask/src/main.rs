@@ -28,7 +28,8 @@ usage: cargo xtask CHORE [ARG...]
   hello [--runtime PATH]          print a greeting from inside a container, as root or as an ordinary user
   bundle NAME DIR [ARG...]        write bundles/NAME to DIR, ready to run, with process.args replaced by ARG...
   man [DIR]                       write the manual pages to DIR (default: man)
-  order                           follow the usual commands, and write runtime-cli/function-order for the linker (as root)
+  order [--check]                 follow the usual commands, and write runtime-cli/linker for the linker (as
+                                  root); --check: whether what is there still fits, and the size of the program
   setup [engines|vm]              install what the tests need (as root, with apt-get)
   test [LANE] [--runtime PATH] [-- FILTER...]
                                   run a lane: unit, rootless, native, native-v2; all that the caller can run without LANE
@@ -75,7 +76,7 @@ fn run(args: &[String]) -> Result<ExitCode> {
         "bundle" => bundle::write_command(rest),
         "setup" => setup::install(rest),
         "man" => man::write(rest),
-        "order" => order::write(rest),
+        "order" => order::run(rest),
         "test" => test::run(rest),
         "vm" => vm::run(rest),
         "bench" => bench::run(rest),

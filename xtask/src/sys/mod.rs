@@ -1,6 +1,7 @@
 //! The system calls that std does not offer. The only module of xtask with `unsafe`.
 
 pub mod calls;
+#[cfg_attr(not(target_arch = "x86_64"), path = "step_absent.rs")]
 pub mod step;
 
 use std::ffi::{CStr, CString, OsStr, c_char, c_int};
