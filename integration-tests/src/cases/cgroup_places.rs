@@ -20,7 +20,8 @@ pub fn cases() -> Vec<Case> {
         both("manager-disabled-with-limit", &["GEN-05"], disabled_with_limit).map(Case::practice),
     ];
     let existing = Case::new("cgroup-v2/existing-survives", &["OPS-18"], existing_survives);
-    let alone = [existing.needs(&[Need::Unified]), of_memory()];
+    let killed = Case::new("cgroup/killed-before", &["CG-01"], killed_before).needs(&[Need::Root]);
+    let alone = [existing.needs(&[Need::Unified]), killed.practice(), of_memory()];
     cases.into_iter().flatten().chain(alone).map(with_deviations).collect()
 }
 
@@ -106,6 +107,26 @@ fn existing_survives(ctx: &Ctx) -> Verdict {
     let errors: Vec<_> = dirs.iter().filter_map(|dir| fs::remove_dir(dir).err()).collect();
     ensure_eq!(inside, Some(format!("/{name}")), "cgroup");
     ensure!(errors.is_empty(), "the cgroups that were there before: {errors:?}");
+    Ok(())
+}
+
+/// In this cgroup somebody was killed once. Linux 6.14 and later then kill whom they clone into it, but nobody who joins.
+fn killed_before(ctx: &Ctx) -> Verdict {
+    let name = ctx.id();
+    let dirs = dirs(&name);
+    let kill = dirs.iter().map(|dir| dir.join("cgroup.kill"));
+    dirs.iter().try_for_each(fs::create_dir)?;
+    let killed: Vec<_> = kill.filter(|file| file.exists()).map(|file| fs::write(file, "1")).collect();
+    let lives = ctx.start(&at(ctx, &name)?).and_then(|c| {
+        let out = ctx.rt(["exec", &c.id, "/bin/probe", "say", "x"]).run()?;
+        c.delete_force()?;
+        out.exits(0).map(drop)
+    });
+    let _: Vec<_> = dirs.iter().filter(|dir| dir.exists()).map(fs::remove_dir).collect();
+    lives?;
+    if killed.is_empty() {
+        return Err(Failure::skip("there is no cgroup.kill (Linux 5.14, on a unified hierarchy)"));
+    }
     Ok(())
 }
 

@@ -84,6 +84,13 @@ impl Member {
         self.controllers.is_empty()
     }
 
+    /// Whether to use `CLONE_INTO_CGROUP`. Since Linux 6.14 the kernel kills whom it clones into a cgroup in which
+    /// `cgroup.kill` was ever written, because it compares the number of such writes with that of the caller's cgroup.
+    /// Of a cgroup that somebody else has made that cannot be told; who joins it after the clone is safe.
+    fn can_be_born_in(&self) -> bool {
+        self.made > 0
+    }
+
     fn has(&self, controller: &str) -> bool {
         self.controllers.iter().any(|c| c == controller)
     }
@@ -115,12 +122,12 @@ impl Cgroup {
     }
 
     /// The directory in the unified hierarchy, for `clone3(CLONE_INTO_CGROUP)` (Linux 5.7). There is one on pure v2
-    /// and on hybrid machines.
+    /// and on hybrid machines, if this cgroup was made here.
     ///
     /// # Errors
     /// When there is one and it cannot be opened: whoever went on without it would run outside of all limits.
     pub fn unified_dir(&self) -> Result<Option<BorrowedFd<'_>>> {
-        let Some(member) = self.unified() else { return Ok(None) };
+        let Some(member) = self.unified().filter(|m| m.can_be_born_in()) else { return Ok(None) };
         match member.dir.fd() {
             Ok(fd) => Ok(Some(fd)),
             Err(e) => Err(PathError::doing("open", member.dir.path())(e).into()),
@@ -160,7 +167,7 @@ impl Cgroup {
     }
 
     fn to_join(&self, cloned_into_unified: bool) -> impl Iterator<Item = &Member> {
-        self.members.iter().filter(move |m| !(cloned_into_unified && m.is_unified()))
+        self.members.iter().filter(move |m| !(cloned_into_unified && m.is_unified() && m.can_be_born_in()))
     }
 
     fn unified(&self) -> Option<&Member> {
