@@ -38,7 +38,7 @@ pub fn default_root() -> Result<PathBuf> {
 
 /// Root only inside a user namespace: its environment is still that of the ordinary user.
 fn is_borrowed_root() -> bool {
-    if env::var_os("USER").is_none_or(|user| user == "root") {
+    if env::var_os("USER").is_some_and(|user| user == "root") {
         return false;
     }
     let Ok(map) = fs::read_to_string("/proc/self/uid_map") else { return false };
