@@ -212,6 +212,10 @@ impl InitFailure {
         let missing = matches!(self.source.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR));
         match self.step {
             Step::ProgramIsRuntime => write!(f, "exec {name:?}: {}", self.step.name()),
+            // execve(2) has EACCES for a directory. Docker knows either word, Podman's table of exit codes only the latter.
+            _ if self.source.raw_os_error() == Some(libc::EISDIR) => {
+                write!(f, "exec: {name:?}: {why}: permission denied")
+            }
             Step::Exec => write!(f, "exec {name}: {why}"),
             _ if missing && !name.contains('/') => {
                 write!(f, "exec: {name:?}: executable file not found in $PATH")

@@ -28,11 +28,11 @@ use crate::launch::{
     ConsoleSocket, Event, Gate, LaunchError, NetDevices, Session, Sources, open_namespace, prepare, sys,
     write_mappings,
 };
-use crate::plan::{Arena, Request, clone_flags, compile_create};
+use crate::plan::{Arena, Origin, Request, clone_flags, compile_create};
 use crate::resctrl::{self, Resctrl};
 use crate::seccomp::{self, Arch, Filter, Program};
 use crate::state::{ContainerId, Entry, Lock, ProcessRef, State, StateError, Status, Store, time};
-use crate::validate::{Valid, validate};
+use crate::validate::{Valid, rlimit_name, validate};
 
 /// Where errors about resctrl point to.
 pub(super) const INTEL_RDT: &str = "linux.intelRdt";
@@ -536,9 +536,11 @@ impl Work<'_> {
         if self.host.euid != 0 {
             return Ok(());
         }
-        for (resource, soft, hard) in &self.valid.rlimits {
-            let set = sys::limit_process(pid, *resource, *soft, *hard);
-            set.map_err(|source| PathError { doing: "set", path: "process.rlimits".into(), source })?;
+        for (index, (resource, soft, hard)) in self.valid.rlimits.iter().enumerate() {
+            sys::limit_process(pid, *resource, *soft, *hard).map_err(|source| {
+                let path = Origin::Rlimit { index, name: rlimit_name(*resource) }.describe(0).into();
+                PathError { doing: "set", path, source }
+            })?;
         }
         Ok(())
     }

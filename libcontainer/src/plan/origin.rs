@@ -26,6 +26,13 @@ pub enum Origin {
     ReadonlyPaths(Vec<String>),
     /// `linux.sysctl`, with the key.
     Sysctl(String),
+    /// An element of `process.rlimits`.
+    Rlimit {
+        /// Its index.
+        index: usize,
+        /// `RLIMIT_NOFILE`
+        name: &'static str,
+    },
     /// Nothing in particular: a step that every container needs.
     Runtime(&'static str),
 }
@@ -48,6 +55,9 @@ impl Origin {
             Origin::MaskedPaths(paths) => of_list("linux.maskedPaths", paths, item),
             Origin::ReadonlyPaths(paths) => of_list("linux.readonlyPaths", paths, item),
             Origin::Sysctl(key) => format!("linux.sysctl[{key:?}]"),
+            Origin::Rlimit { index, name } => {
+                format!("{} ({name})", FieldPath::new("process").field("rlimits").index(*index))
+            }
             Origin::Runtime(what) => (*what).to_owned(),
         }
     }

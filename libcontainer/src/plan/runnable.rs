@@ -7,7 +7,7 @@ use corten_init::{ConsoleOp, HandOver, Identity, Op, SeccompOp, Slot};
 use super::{Builder, Circumstances, Demand, Origin, process};
 use crate::config::Process;
 use crate::seccomp::Filter;
-use crate::validate::CapabilitySets;
+use crate::validate::{CapabilitySets, rlimit_name};
 
 /// A process that was checked, and what it runs.
 pub(super) struct Runnable<'r> {
@@ -21,9 +21,9 @@ pub(super) struct Runnable<'r> {
 }
 
 pub(super) fn push_rlimits(b: &mut Builder<'_>, rlimits: &[(u32, u64, u64)]) {
-    for (resource, soft, hard) in rlimits {
+    for (index, (resource, soft, hard)) in rlimits.iter().enumerate() {
         let op = Op::Rlimit { resource: *resource, soft: *soft, hard: *hard };
-        b.push(op, Origin::Field("process.rlimits"));
+        b.push(op, Origin::Rlimit { index, name: rlimit_name(*resource) });
     }
 }
 

@@ -27,6 +27,7 @@ mod tests;
 use crate::config::{Config, Linux, NamespaceKind, Process, Resources};
 use crate::error::{ConfigError, FieldPath, Problem};
 use at::At;
+pub(crate) use rlimits::rlimit_name;
 
 /// A configuration that was checked.
 #[derive(Debug)]

@@ -24,6 +24,11 @@ const TYPES: [(&str, u32); 16] = [
     ("RLIMIT_STACK", libc::RLIMIT_STACK),
 ];
 
+/// The name of a limit of [`rlimits`].
+pub(crate) fn rlimit_name(number: u32) -> &'static str {
+    TYPES.iter().find(|(_, known)| *known == number).map_or("unknown", |(name, _)| name)
+}
+
 /// `(RLIMIT_… number, soft, hard)` in the order listed; `u64::MAX` is `RLIM_INFINITY`.
 pub(super) fn rlimits(listed: &[Rlimit], at: At<'_>) -> Result<Vec<(u32, u64, u64)>, ConfigError> {
     let mut limits = Vec::with_capacity(listed.len());
