@@ -20,7 +20,7 @@ const FOR_TESTS: [Tool; 3] = [
     Tool { package: "libseccomp-dev", present: || Path::new("/usr/include/seccomp.h").exists() },
 ];
 
-const FOR_ENGINES: [Tool; 3] = [
+const FOR_ENGINES: [Tool; 9] = [
     Tool {
         package: "docker.io",
         present: || host::on_path("dockerd").is_some() && host::on_path("docker").is_some(),
@@ -30,6 +30,13 @@ const FOR_ENGINES: [Tool; 3] = [
         present: || host::on_path("containerd").is_some() && host::on_path("ctr").is_some(),
     },
     Tool { package: "iproute2", present: || host::on_path("ip").is_some() },
+    Tool { package: "podman", present: || host::on_path("podman").is_some() },
+    Tool { package: "conmon", present: || host::on_path("conmon").is_some() },
+    Tool { package: "buildah", present: || host::on_path("buildah").is_some() },
+    // What Podman starts for `--init` and pods, for a network without a bridge, and for ranges of ids.
+    Tool { package: "catatonit", present: || host::on_path("catatonit").is_some() },
+    Tool { package: "slirp4netns", present: || host::on_path("slirp4netns").is_some() },
+    Tool { package: "uidmap", present: || host::on_path("newuidmap").is_some() },
 ];
 
 /// What builds the virtual machine's image. The machine's own programs are in the image (see `vm/image.rs`).

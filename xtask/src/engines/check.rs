@@ -1,17 +1,22 @@
 //! One check: a shell script whose output under one runtime has to equal its output under the other.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::fs;
+use std::os::unix::fs::chown;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use super::daemon::Daemon;
 use crate::error::{Doing, Result};
 
 /// The image that every check uses.
 pub const IMAGE: &str = "docker.io/library/corten-busybox:latest";
 
 const TIMEOUT_SECONDS: &str = "60";
+
+/// The ordinary user of [`Engine::Rootless`].
+pub const USER: u32 = 1000;
 
 /// Who drives the runtime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +25,56 @@ pub enum Engine {
     Docker,
     /// containerd, by way of ctr.
     Containerd,
+    /// Podman as root.
+    Podman,
+    /// Podman as an ordinary user.
+    Rootless,
+    /// Buildah as root.
+    Buildah,
+    /// conmon, started with what CRI-O says to it.
+    Conmon,
+}
+
+impl Engine {
+    /// The programs that are needed beside those of the lane itself.
+    pub fn programs(self) -> &'static [&'static str] {
+        match self {
+            Self::Docker => &["dockerd", "docker", "containerd"],
+            Self::Containerd => &["dockerd", "docker", "containerd", "ctr"],
+            Self::Podman => &["podman", "conmon", "script"],
+            Self::Rootless => &["podman", "conmon", "script", "newuidmap", "setpriv"],
+            Self::Buildah => &["buildah"],
+            Self::Conmon => &["conmon", "python3"],
+        }
+    }
+
+    fn prelude(self) -> &'static str {
+        match self {
+            Self::Docker => DOCKER_PRELUDE,
+            Self::Containerd => CONTAINERD_PRELUDE,
+            Self::Podman | Self::Rootless => PODMAN_PRELUDE,
+            Self::Buildah => BUILDAH_PRELUDE,
+            Self::Conmon => CONMON_PRELUDE,
+        }
+    }
+
+    fn epilogue(self) -> &'static str {
+        match self {
+            Self::Docker => DOCKER_EPILOGUE,
+            Self::Containerd => CONTAINERD_EPILOGUE,
+            Self::Podman | Self::Rootless => PODMAN_EPILOGUE,
+            Self::Buildah => BUILDAH_EPILOGUE,
+            Self::Conmon => CONMON_EPILOGUE,
+        }
+    }
+}
+
+/// Where the scripts of one engine run.
+pub struct Place {
+    /// Made before each script and removed after it.
+    pub scratch: PathBuf,
+    /// What the scripts find in their environment beside what all have.
+    pub environment: Vec<(&'static str, OsString)>,
 }
 
 impl fmt::Display for Engine {
@@ -27,11 +82,15 @@ impl fmt::Display for Engine {
         f.write_str(match self {
             Self::Docker => "docker",
             Self::Containerd => "ctr",
+            Self::Podman => "podman",
+            Self::Rootless => "rootless",
+            Self::Buildah => "buildah",
+            Self::Conmon => "conmon",
         })
     }
 }
 
-/// What the scripts may use: `$RT` the runtime (a name for docker, a path for ctr), `$I` the image, `$N` a name for the
+/// What the scripts may use: `$RT` the runtime (a name for docker, a path for the others), `$G` a cgroup, `$I` the image, `$N` a name for the
 /// container, `$T` an empty directory; `run` for a container in the foreground, `start` for one that stays, `until_ok`
 /// to wait for a command to succeed. A script that prints `SKIP: reason` is not judged.
 const COMMON_PRELUDE: &str = r#"
@@ -40,6 +99,9 @@ all_capabilities() {
     all=$(printf '%016x' $(((1 << ($(cat /proc/sys/kernel/cap_last_cap) + 1)) - 1)))
     grep -q "CapBnd:.$all" /proc/self/status || { echo "SKIP: this machine withholds capabilities"; exit 0; }
 }
+needs() { command -v "$1" >/dev/null || { echo "SKIP: $1 is not installed"; exit 0; }; }
+# Its standard input never ends: script(1) would write that into the terminal.
+terminal() { needs script; mkfifo $T/never; script -qec "stty rows 33 cols 77; $1" /dev/null <>$T/never; }
 "#;
 
 const DOCKER_PRELUDE: &str = r#"
@@ -56,12 +118,75 @@ state() { ctr task ls | awk -v name="$N" '$1 == name { print $3 }'; }
 is() { [ "$(state)" = "$1" ]; }
 "#;
 
+const PODMAN_PRELUDE: &str = r#"
+bare() { podman --runtime "$RT" run --rm --cgroup-parent "$G" "$@"; }
+run() { bare --network none "$@"; }
+start() { podman --runtime "$RT" run -d --network none --cgroup-parent "$G" --name "$N" "$@" >/dev/null || echo "start: $?"; }
+create() { podman --runtime "$RT" create --network none --cgroup-parent "$G" --name "$N" "$@" >/dev/null || echo "create: $?"; }
+state() { podman inspect -f '{{.State.Status}} {{.State.ExitCode}}' "$N"; }
+notified() { needs python3; NOTIFY_SOCKET=$T/notify python3 -c '
+import os, socket, subprocess, sys
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+s.bind(os.environ["NOTIFY_SOCKET"])
+s.settimeout(10)
+child = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
+text = ""
+try:
+    while "READY=1" not in text or "MAINPID" not in text:
+        text += s.recv(4096).decode() + "\n"
+except TimeoutError:
+    pass
+child.wait()
+print(text)' "$@"; }
+"#;
+
+const BUILDAH_PRELUDE: &str = r#"
+from() { buildah from --pull-never --signature-policy "$POLICY" --name "$N" "$I" >/dev/null || echo "from: $?"; }
+brun() { o=; while case $1 in --user|--cap-*|--mount|-v) ;; *) false;; esac; do o="$o $1 $2"; shift 2; done
+    buildah run --runtime "$RT" --network none $o "$N" "$@"; }
+"#;
+
+/// What CRI-O gives to conmon (its internal/oci/runtime_oci.go); conmon leaves its answers in files.
+const CONMON_PRELUDE: &str = r#"
+R=$T/state
+rt() { "$RT" --root "$R" "$@"; }
+bundle() {
+    mkdir -p $T/bundle $T/exits $T/sockets $T/persist; rt spec --bundle $T/bundle
+    python3 - $T/bundle/config.json "$ROOTFS" "$G/$N" "$@" <<'END'
+import json, sys
+path, rootfs, cgroup, terminal, *args = sys.argv[1:]
+c = json.load(open(path))
+c["process"].update(terminal=terminal == "yes", args=args)
+c["process"].pop("rlimits", None)
+c["root"] = {"path": rootfs, "readonly": True}
+c["linux"]["cgroupsPath"] = cgroup
+json.dump(c, open(path, "w"))
+END
+}
+monitor() { conmon --log-level error -c "$N" -n k8s_"$N" -u "$N" -r "$RT" --runtime-arg "--root=$R" --socket-dir-path $T/sockets "$@"; }
+create() { monitor -b $T/bundle --persist-dir $T/persist --exit-dir $T/exits -l $T/log -P $T/conmon.pid -p $T/pid "$@"; }
+execute() { f=$1; shift; monitor -e -b $T/bundle --exit-dir $T/exec-exits -l $T/exec.log -p $T/exec.pid --exec-process-spec $f "$@"; }
+process() { python3 -c '
+import json, sys
+json.dump({"cwd": "/", "user": {"uid": 0, "gid": 0}, "env": ["PATH=/bin"], "terminal": sys.argv[1] == "yes", "args": sys.argv[2:]}, sys.stdout)' "$@"; }
+ended() { until_ok test -s $T/exits/$N; cat $T/exits/$N; echo; }
+logged() { until_ok grep -q "$1" $2; cut -d' ' -f2- $2; }
+"#;
+
 const DOCKER_EPILOGUE: &str = "\ndocker rm -f \"$N\" >/dev/null 2>&1\n:\n";
 const CONTAINERD_EPILOGUE: &str = "
 ctr task kill -s KILL \"$N\" >/dev/null 2>&1
 ctr task rm -f \"$N\" >/dev/null 2>&1
 ctr container rm \"$N\" >/dev/null 2>&1
 :\n";
+
+const PODMAN_EPILOGUE: &str = r#"
+podman pod rm -f -t 0 "$N-pod" >/dev/null 2>&1
+podman rm -f -t 0 "$N" >/dev/null 2>&1
+:
+"#;
+const BUILDAH_EPILOGUE: &str = "\nbuildah rm \"$N\" >/dev/null 2>&1\n:\n";
+const CONMON_EPILOGUE: &str = "\nrt delete --force \"$N\"\n[ ! -d $R ] || ls $R\n";
 
 /// A script, and what it has to print where that is the same on every machine.
 pub struct Check {
@@ -75,23 +200,27 @@ pub struct Check {
 
 impl Check {
     /// Runs the script under one runtime; the answer is its output, without what differs between any two containers.
-    pub fn run(&self, engine: Engine, daemon: &Daemon, (name, path): (&str, &str)) -> Result<String> {
-        let scratch = daemon.scratch();
-        fs::create_dir_all(&scratch).doing(|| format!("create {}", scratch.display()))?;
-        let (prelude, epilogue, runtime) = match engine {
-            Engine::Docker => (DOCKER_PRELUDE, DOCKER_EPILOGUE, name),
-            Engine::Containerd => (CONTAINERD_PRELUDE, CONTAINERD_EPILOGUE, path),
-        };
+    pub fn run(&self, engine: Engine, place: &Place, (name, path): (&str, &Path)) -> Result<String> {
+        let scratch = &place.scratch;
+        fs::create_dir_all(scratch).doing(|| format!("create {}", scratch.display()))?;
+        let runtime = if engine == Engine::Docker { Path::new(name) } else { path };
+        let (prelude, epilogue) = (engine.prelude(), engine.epilogue());
         let script = format!("exec 2>&1\n{COMMON_PRELUDE}{prelude}\n{}\n{epilogue}", self.script);
         let container = format!("check-{name}");
         let mut command = Command::new("timeout");
-        command.args(["--kill-after=5", TIMEOUT_SECONDS, "sh", "-c", &script]).stdin(Stdio::null());
-        command.env("DOCKER_HOST", daemon.docker_host()).env_remove("DOCKER_CONTEXT");
-        command.env("ADDRESS", daemon.containerd_address()).env("NAMESPACE", daemon.namespace());
-        command.env("RT", runtime).env("I", IMAGE).env("N", &container).env("T", &scratch);
+        command.args(["--kill-after=5", TIMEOUT_SECONDS]);
+        if engine == Engine::Rootless {
+            let user = USER.to_string();
+            command.args(["setpriv", "--reuid", &user, "--regid", &user, "--clear-groups", "--"]);
+            chown(scratch, Some(USER), Some(USER)).doing(|| format!("give away {}", scratch.display()))?;
+        }
+        command.args(["sh", "-c", &script]).stdin(Stdio::null()).current_dir(scratch);
+        command.envs(place.environment.iter().map(|(name, value)| (name, value)));
+        command.env("RT", runtime).env("I", IMAGE).env("N", &container).env("T", scratch);
         let output = command.output().doing(|| "start the shell".to_owned())?;
-        fs::remove_dir_all(&scratch).doing(|| format!("remove {}", scratch.display()))?;
-        let mut text = normalise(&String::from_utf8_lossy(&output.stdout), &container);
+        fs::remove_dir_all(scratch).doing(|| format!("remove {}", scratch.display()))?;
+        let text = String::from_utf8_lossy(&output.stdout).replace(&*path.to_string_lossy(), "RUNTIME");
+        let mut text = normalise(&text, &container);
         if !output.status.success() {
             text += &format!("(the check itself ended with {})\n", output.status);
         }
@@ -162,7 +291,7 @@ impl fmt::Display for Outcome {
             Verdict::Skipped => self.subject.trim_end(),
         };
         let elapsed = self.elapsed.as_secs_f64();
-        writeln!(f, "{:7} {:34} {elapsed:5.1} s  {verdict}", self.engine.to_string(), self.check.name)?;
+        writeln!(f, "{:9} {:36} {elapsed:5.1} s  {verdict}", self.engine.to_string(), self.check.name)?;
         if self.verdict() != Verdict::Failed {
             return Ok(());
         }

@@ -6,9 +6,9 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::check::IMAGE;
+use super::check::{IMAGE, Place};
 use crate::error::{Doing, Error, Result};
-use crate::{bundle, host, sys};
+use crate::{host, sys};
 
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
@@ -94,18 +94,21 @@ impl Daemon {
         Ok(format!("{}, containerd {version}", text(&docker.stdout)))
     }
 
-    /// A directory for the files of checks.
-    pub fn scratch(&self) -> PathBuf {
-        self.directory.join("scratch")
+    /// Where the checks run.
+    pub fn place(&self) -> Place {
+        let environment = vec![
+            ("DOCKER_HOST", self.docker_host().into()),
+            // An empty one counts as none.
+            ("DOCKER_CONTEXT", "".into()),
+            ("ADDRESS", self.containerd_address().into()),
+            ("NAMESPACE", self.namespace.clone().into()),
+        ];
+        Place { scratch: self.directory.join("scratch"), environment }
     }
 
-    /// Makes an image of a static busybox, in both engines.
-    pub fn import_image(&self) -> Result<()> {
-        let rootfs = self.directory.join("rootfs");
-        bundle::populate(&rootfs)?;
-        let archive = self.directory.join("rootfs.tar");
-        host::run(Command::new("tar").arg("-C").arg(&rootfs).arg("-cf").arg(&archive).arg("."))?;
-        host::run(self.docker().arg("import").arg(&archive).arg(IMAGE).stdout(Stdio::null()))?;
+    /// Makes an image of an archived root filesystem, in both engines.
+    pub fn import_image(&self, archive: &Path) -> Result<()> {
+        host::run(self.docker().arg("import").arg(archive).arg(IMAGE).stdout(Stdio::null()))?;
         let image = self.directory.join("image.tar");
         host::run(self.docker().args(["save", "-o"]).arg(&image).arg(IMAGE))?;
         let mut import = Command::new("ctr");

@@ -3,10 +3,16 @@
 //! The lane runs in mount, network and process namespaces of its own: dockerd's bridge, the overlay mounts, /run and
 //! whatever a failed check leaves running end with it. The cgroups are below one directory that is removed afterwards.
 
+mod buildah_checks;
 mod check;
+mod conmon_checks;
 mod containerd_checks;
 mod daemon;
 mod docker_checks;
+mod lane;
+mod podman;
+mod podman_checks;
+mod rootless_checks;
 mod timing;
 
 use std::path::{Path, PathBuf};
@@ -19,8 +25,7 @@ use crate::error::{Doing, Error, Result};
 use crate::host::{self, Profile, TempDir};
 use crate::sys::{self, Prepared};
 
-use check::{Check, Engine, Outcome, Verdict};
-use daemon::Daemon;
+use lane::Lane;
 
 /// Names the lane's directory to the process inside of the namespaces, and its cgroups.
 const INSIDE: &str = "inside";
@@ -61,7 +66,7 @@ fn drive(options: Options, profile: Profile) -> Result<ExitCode> {
     if sys::effective_ids().0 != 0 {
         return Err(Error::Missing { what: "root".to_owned(), hint: "the engines are started as root" });
     }
-    for program in ["dockerd", "docker", "containerd", "ctr", "runc", "ip"] {
+    for program in ["runc", "ip"] {
         let hint = "`cargo xtask setup engines` installs it";
         host::on_path(program).ok_or_else(|| Error::Missing { what: program.to_owned(), hint })?;
     }
@@ -115,44 +120,15 @@ fn inside(directory: &Path, subject: &str, reference: &str, filter: Option<&str>
     // As systemd has it: Docker offers shared and slave volumes only below a shared mount. The peers are all in here.
     host::run(Command::new("mount").args(["--make-rshared", "/"]))?;
     sys::mount_tmpfs(Path::new("/run")).doing(|| "mount a private /run".to_owned())?;
+    podman::hide_shared_places()?;
     host::run(Command::new("ip").args(["link", "set", "lo", "up"]))?;
-    let daemon = Daemon::start(directory, Path::new(subject), Path::new(reference), &cgroup_name(directory))?;
-    daemon.import_image()?;
-    println!("{}, cgroup {}", daemon.versions()?, CgroupView::current().name());
-    println!("reference {reference}\nsubject   {subject}");
-    let mut checks = docker_checks::CHECKS.iter().map(|check| (Engine::Docker, check)).collect::<Vec<_>>();
-    checks.extend(containerd_checks::CHECKS.iter().map(|check| (Engine::Containerd, check)));
-    checks.retain(|(engine, check)| {
-        filter.is_none_or(|word| format!("{engine} {}", check.name).contains(word))
-    });
+    println!("cgroup    {}", CgroupView::current().name());
+    let lane = Lane::prepare(directory, Path::new(reference), Path::new(subject))?;
     if let Some(runs) = filter.and_then(|word| word.strip_prefix(TIMED)?.parse().ok()) {
-        timing::measure(&daemon, reference, subject, runs)?;
-        return daemon.stop().map(|()| ExitCode::SUCCESS);
+        return lane.time(runs).map(|()| ExitCode::SUCCESS);
     }
-    let mut outcomes = Vec::new();
-    for (engine, check) in checks {
-        outcomes.push(check_both(engine, check, &daemon, reference, subject)?);
-    }
-    daemon.stop()?;
-    let count = |verdict| outcomes.iter().filter(|outcome| outcome.verdict() == verdict).count();
-    let failed = count(Verdict::Failed);
-    println!("{} passed, {failed} failed, {} skipped", count(Verdict::Passed), count(Verdict::Skipped));
-    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-fn check_both(
-    engine: Engine,
-    check: &'static Check,
-    daemon: &Daemon,
-    reference: &str,
-    subject: &str,
-) -> Result<Outcome> {
-    let begin = Instant::now();
-    let expected = check.run(engine, daemon, ("reference", reference))?;
-    let actual = check.run(engine, daemon, ("subject", subject))?;
-    let outcome = Outcome { engine, check, reference: expected, subject: actual, elapsed: begin.elapsed() };
-    print!("{outcome}");
-    Ok(outcome)
+    let tally = lane.check(filter)?;
+    Ok(if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn cgroup_name(directory: &Path) -> String {

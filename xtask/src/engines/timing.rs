@@ -1,5 +1,6 @@
 //! `cargo xtask bench engines`: how long an engine takes for a container, with the one runtime and with the other.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -12,18 +13,22 @@ use crate::host;
 const WARM_UP_RUNS: usize = 3;
 
 /// Runs that many containers with each of the two runtimes, by each of the two engines, by turns.
-pub fn measure(daemon: &Daemon, reference: &str, subject: &str, runs: usize) -> Result<()> {
+pub fn measure(daemon: &Daemon, reference: &Path, subject: &Path, runs: usize) -> Result<()> {
     println!("| {runs} containers | median ms | p25 to p75 | all, s |\n|---|---:|---:|---:|");
-    let by_docker = |name: &str, _: usize| {
+    let by_docker = |name: &Path, _: usize| {
         let mut command = daemon.docker();
-        command.args(["run", "--rm", "--network", "none", "--runtime", name, IMAGE, "true"]);
+        command.args(["run", "--rm", "--network", "none", "--runtime"]).arg(name).args([IMAGE, "true"]);
         command
     };
-    compare("docker run --rm", ["reference", "subject"], runs, by_docker)?;
-    let by_containerd = |path: &str, number: usize| {
+    compare("docker run --rm", ["reference", "subject"].map(Path::new), runs, by_docker)?;
+    let by_containerd = |path: &Path, number: usize| {
         let mut command = Command::new("ctr");
         command.arg("--address").arg(daemon.containerd_address()).args(["--namespace", daemon.namespace()]);
-        command.args(["run", "--rm", "--runc-binary", path, IMAGE, &format!("timed-{number}"), "true"]);
+        command.args(["run", "--rm", "--runc-binary"]).arg(path).args([
+            IMAGE,
+            &format!("timed-{number}"),
+            "true",
+        ]);
         command
     };
     compare("ctr run --rm", [reference, subject], runs, by_containerd)
@@ -31,9 +36,9 @@ pub fn measure(daemon: &Daemon, reference: &str, subject: &str, runs: usize) -> 
 
 fn compare(
     what: &str,
-    runtimes: [&str; 2],
+    runtimes: [&Path; 2],
     runs: usize,
-    command: impl Fn(&str, usize) -> Command,
+    command: impl Fn(&Path, usize) -> Command,
 ) -> Result<()> {
     let mut samples = [Vec::new(), Vec::new()];
     for round in 0..WARM_UP_RUNS + runs {
