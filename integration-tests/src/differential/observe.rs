@@ -36,7 +36,8 @@ pub fn observe(place: &Place, runtime: &Path, changes: &[Change]) -> Result<Valu
     let left = life.clean(&before, &mounts_before);
     restore(&names);
     if let Ok(seen) = &mut seen {
-        seen["left"] = json!(left);
+        // By their words: a list would be compared by its order.
+        seen["left"] = left.into_iter().map(|what| (what.clone(), json!(what))).collect::<Map<_, _>>().into();
         // How far a failed creation came is the runtime's business, as long as nothing but files is left.
         if seen["create"] == "ok" {
             seen["rootfs"] = tree(&bundle.dir.join("rootfs"));

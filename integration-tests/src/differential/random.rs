@@ -1,19 +1,27 @@
 //! A small generator of random numbers: the same numbers for the same seed on every machine, forever.
 
+/// How many configurations of a hundred are odd: a refusal ends the comparison, and hides what the rest would show.
+const ODD: usize = 25;
+
 /// SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014).
-pub struct Random(u64);
+pub struct Random {
+    state: u64,
+    odd: bool,
+}
 
 impl Random {
     /// The stream of one configuration of a run: it does not depend on how many came before.
     pub fn of(seed: u64, index: u64) -> Self {
-        let mut mixed = Random(seed);
+        let mut mixed = Random { state: seed, odd: false };
         let first = mixed.next();
-        Random(first ^ index.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+        let mut random = Random { state: first ^ index.wrapping_mul(0x9e37_79b9_7f4a_7c15), odd: false };
+        random.odd = random.percent(ODD);
+        random
     }
 
     fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.state;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
@@ -27,6 +35,16 @@ impl Random {
     /// `true` in so many cases of a hundred.
     pub fn percent(&mut self, chance: usize) -> bool {
         self.below(100) < chance
+    }
+
+    /// Whether this configuration may ask for what a runtime refuses, or this machine cannot do.
+    pub fn is_odd(&self) -> bool {
+        self.odd
+    }
+
+    /// One of the ordinary values, or, in an odd configuration, often one of the others.
+    pub fn usually<T: Clone>(&mut self, ordinary: &[T], odd: &[T]) -> T {
+        if self.odd && self.percent(40) { self.pick(odd) } else { self.pick(ordinary) }
     }
 
     /// One of the list.

@@ -19,25 +19,32 @@ pub const MAKERS: &[Maker] = &[
 ];
 
 fn namespaces(r: &mut Random) -> Change {
-    let kind = r.pick(&["pid", "network", "ipc", "uts", "cgroup", "mount", "time"]);
+    let kind = r.usually(&["pid", "network", "ipc", "uts", "cgroup"], &["mount", "time"]);
     match r.below(10) {
-        0..=5 if kind == "cgroup" => {
-            Change::push("namespaces", "/linux/namespaces", json!({"type": "cgroup"}))
-        }
+        0..=5 if kind == "cgroup" => Change { about: "namespaces", edits: vec![Edit::NoNamespace("cgroup")] }
+            .and(Edit::Push("/linux/namespaces".into(), json!({"type": "cgroup"}))),
         0..=3 => {
             let change = Change { about: "namespaces", edits: vec![Edit::NoNamespace(kind)] };
             if kind == "uts" { change.and(Edit::Remove("/hostname".into())) } else { change }
         }
-        4 => Change { about: "namespaces", edits: vec![Edit::NoNamespace("uts")] },
+        4 if r.is_odd() => Change { about: "namespaces", edits: vec![Edit::NoNamespace("uts")] },
         // The comparison's own namespaces, which are apart from the machine's; and never its mounts.
         5 | 6 if kind != "mount" => {
             let file = if kind == "network" { "net" } else { kind };
-            let file = if r.percent(10) { "none" } else { file };
+            let file = if r.is_odd() && r.percent(20) { "none" } else { file };
             let entry = json!({"type": kind, "path": format!("/proc/self/ns/{file}")});
             let edits = vec![Edit::NoNamespace(kind), Edit::Push("/linux/namespaces".into(), entry)];
             Change { about: "namespace path", edits }
         }
-        _ => Change::push("namespaces", "/linux/namespaces", json!({"type": kind})),
+        _ => {
+            let change = Change::push("namespaces", "/linux/namespaces", json!({"type": kind}));
+            if r.is_odd() {
+                change
+            } else {
+                Change { about: "namespaces", edits: vec![Edit::NoNamespace(kind)] }
+                    .and(change.edits[0].clone())
+            }
+        }
     }
 }
 
@@ -48,14 +55,16 @@ fn user_namespace(r: &mut Random) -> Change {
         whole,
         json!([{"containerID": 0, "hostID": 100_000, "size": 1}, {"containerID": 1, "hostID": 200_000, "size": 2000}]),
         json!([{"containerID": 0, "hostID": 0, "size": 1}, {"containerID": 1, "hostID": 100_000, "size": 65_535}]),
+    ];
+    let odd = [
         json!([{"containerID": 0, "hostID": 100_000, "size": 10}, {"containerID": 5, "hostID": 200_000, "size": 10}]),
         json!([{"containerID": 1000, "hostID": 100_000, "size": 10}]),
         json!([]),
     ];
     let mut change = Change::push("user namespace", "/linux/namespaces", json!({"type": "user"}));
-    let map = r.pick(&maps);
+    let map = r.usually(&maps, &odd);
     change = change.and(Edit::Set("/linux/uidMappings".into(), map.clone()));
-    let other = if r.percent(80) { map.clone() } else { r.pick(&maps) };
+    let other = if r.percent(80) { map.clone() } else { r.usually(&maps, &odd) };
     change = change.and(Edit::Set("/linux/gidMappings".into(), other));
     match map[0]["hostID"].as_u64() {
         Some(host) if r.percent(90) => change.and(Edit::Owner(host as u32)),
@@ -70,22 +79,27 @@ fn sysctl(r: &mut Random) -> Change {
         ("net/ipv4/ip_forward", "1"),
         ("net.core.somaxconn", "300"),
         ("net.ipv4.ping_group_range", "0 100"),
-        ("net.none", "1"),
-        ("net.core.somaxconn", "words"),
-        ("net.core.somaxconn", ""),
         ("kernel.msgmax", "4096"),
         ("kernel.shmmni", "128"),
         ("kernel.sem", "32000 1024000000 500 32000"),
         ("kernel.shm_rmid_forced", "1"),
         ("fs.mqueue.msg_max", "20"),
-        ("kernel.hostname", "by-sysctl"),
         ("kernel.domainname", "by-sysctl"),
+    ];
+    let odd = [
+        ("net.none", "1"),
+        ("net.core.somaxconn", "words"),
+        ("net.core.somaxconn", ""),
+        ("kernel.hostname", "by-sysctl"),
         ("vm.swappiness", "60"),
         ("kernel.none", "1"),
         ("", "1"),
         ("net.ipv4.conf.lo/x.forwarding", "1"),
     ];
-    let chosen = r.some(&pool, 3);
+    let mut chosen = r.some(&pool, 3);
+    if r.is_odd() {
+        chosen.push(r.pick(&odd));
+    }
     let mut change = Change { about: "sysctl", edits: Vec::new() };
     for (name, value) in chosen {
         let escaped = name.replace('~', "~0").replace('/', "~1");
@@ -155,8 +169,8 @@ fn seccomp(r: &mut Random) -> Change {
     if r.percent(15) {
         names.push("no_such_call");
     }
-    if r.percent(5) {
-        names.clear();
+    if names.is_empty() && !r.is_odd() {
+        names.push("sync");
     }
     let mut rule = action(r);
     rule["names"] = json!(names);
@@ -207,12 +221,13 @@ fn hooks(r: &mut Random) -> Change {
             _ => ("$PROBE", "$BUNDLE/out/hooks"),
         };
         let mut args = vec!["probe", "hook", log, kind];
-        if r.percent(12) {
+        // Where a hook fails there is no container.
+        if (kind == "poststop" || r.is_odd()) && r.percent(20) {
             args.extend(["exit", "3"]);
         }
         let mut hook = json!({"path": path, "args": args});
         match r.below(10) {
-            0 => hook["path"] = json!("/missing/hook"),
+            0 if r.is_odd() => hook["path"] = json!("/missing/hook"),
             1 => drop(hook.as_object_mut().map(|h| h.remove("args"))),
             2 | 3 => hook["env"] = json!(["A=1", "A=2", "B="]),
             4 => hook["timeout"] = json!(10),
@@ -224,15 +239,9 @@ fn hooks(r: &mut Random) -> Change {
 }
 
 fn cgroups_path(r: &mut Random) -> Change {
-    let path = r.pick(&[
-        "/diff-$ID",
-        "diff-$ID",
-        "/diff-$ID/sub/deep",
-        "/diff-$ID/../diff-$ID",
-        "/../diff-$ID",
-        "",
-        "/diff-$ID/",
-        "./diff-$ID",
-    ]);
+    let path = r.usually(
+        &["/diff-$ID", "diff-$ID", "/diff-$ID/sub/deep", "", "/diff-$ID/", "./diff-$ID"],
+        &["/diff-$ID/../diff-$ID", "/../diff-$ID"],
+    );
     Change::set("cgroupsPath", "/linux/cgroupsPath", json!(path))
 }

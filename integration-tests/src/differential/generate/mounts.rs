@@ -8,30 +8,31 @@ use serde_json::json;
 pub const MAKERS: &[Maker] =
     &[tmpfs, tmpfs, bind, bind, bind, special, masked, readonly, propagation, device, device, dropped];
 
-const DESTINATIONS: [&str; 22] = [
+const DIRECTORIES: [&str; 16] = [
     "/tmp",
     "/new",
     "/new/deep/dir",
+    "/run",
     "/link",
     "/link/sub",
     "/etc",
     "/up/x",
     "/dangling",
-    "/etc/file",
-    "/etc/link",
     "/run/../tmp",
     "//tmp//x/",
     "/dev/x",
     "/dev/shm/x",
     "/out/x",
     "tmp",
-    "/proc/x",
-    "/sys/x",
-    "/bin/probe/x",
-    "/loop",
-    "/proc/self",
     "/a b",
 ];
+
+const FILES: [&str; 8] =
+    ["/etc/file", "/etc/link", "/new", "/new/deep/file", "/link/file", "/up/file", "/dev/file", "/a b"];
+
+/// Where nothing can be mounted, or not everything.
+const ODD_PLACES: [&str; 8] =
+    ["/etc/file", "/etc/link", "/proc/x", "/sys/x", "/bin/probe/x", "/loop", "/proc/self", "/tmp"];
 
 const FLAGS: [&str; 14] = [
     "ro",
@@ -66,9 +67,13 @@ const ACCESS_TIME: [&[&str]; 9] = [
 const PROPAGATION: [&str; 8] =
     ["private", "rprivate", "slave", "rslave", "shared", "rshared", "unbindable", "runbindable"];
 
-/// A destination, more often an ordinary one.
+/// A destination for a directory, more often an ordinary one.
 fn destination(r: &mut Random) -> &'static str {
-    if r.percent(40) { r.pick(&["/tmp", "/new", "/run", "/new/deep/dir"]) } else { r.pick(&DESTINATIONS) }
+    if r.percent(30) {
+        r.pick(&["/tmp", "/new", "/run", "/new/deep/dir"])
+    } else {
+        r.usually(&DIRECTORIES, &ODD_PLACES)
+    }
 }
 
 fn options(r: &mut Random, first: &[&str], own: &[&str]) -> Vec<String> {
@@ -109,17 +114,13 @@ fn tmpfs(r: &mut Random) -> Change {
 }
 
 fn bind(r: &mut Random) -> Change {
-    let to = destination(r);
-    let source = r.pick(&[
-        "$BUNDLE/src",
-        "$BUNDLE/src",
-        "$BUNDLE/src/file",
-        "src",
-        "src/file",
-        "$BUNDLE/src/link",
-        "$BUNDLE/missing",
-        "/dev/null",
-    ]);
+    let directory = r.percent(50);
+    let to = if directory { destination(r) } else { r.usually(&FILES, &DIRECTORIES) };
+    let source = if directory {
+        r.usually(&["$BUNDLE/src", "$BUNDLE/src", "src", "./src/sub"], &["$BUNDLE/missing", "src/file"])
+    } else {
+        r.pick(&["$BUNDLE/src/file", "src/file", "$BUNDLE/src/link", "/dev/null"])
+    };
     let kind = r.pick(&["bind", "none", "", "ext4"]);
     let first = [r.pick(&["bind", "rbind"])];
     let mount =
@@ -194,18 +195,19 @@ fn propagation(r: &mut Random) -> Change {
 }
 
 fn device(r: &mut Random) -> Change {
-    let path = r.pick(&[
-        "/dev/foo",
-        "/dev/sub/foo",
-        "/dev/bar",
-        "/dev/console",
-        "/etc/foo",
-        "/link/foo",
-        "/etc/file",
-        "/dev/shm/foo",
-        "/dev/baz",
-        "dev/foo",
-    ]);
+    let path = r.usually(
+        &[
+            "/dev/foo",
+            "/dev/sub/foo",
+            "/dev/bar",
+            "/dev/console",
+            "/etc/foo",
+            "/link/foo",
+            "/dev/shm/foo",
+            "/dev/baz",
+        ],
+        &["/etc/file", "dev/foo"],
+    );
     let (kind, major, minor) = r.pick(&[
         ("c", 1, 3),
         ("c", 1, 5),
@@ -221,7 +223,7 @@ fn device(r: &mut Random) -> Change {
         device["minor"] = json!(minor);
     }
     if r.percent(60) {
-        device["fileMode"] = json!(r.pick(&[0o666, 0o600, 0o000, 0o4755, 0o20_666, 0o777]));
+        device["fileMode"] = json!(r.usually(&[0o666, 0o600, 0o000, 0o4755, 0o777], &[0o20_666]));
     }
     for id in ["uid", "gid"] {
         if r.percent(40) {

@@ -150,13 +150,18 @@ fn rlimits(r: &mut Random) -> Change {
     // Enough for the probe, whatever it is a limit of.
     let sizes: [u64; 5] = [1 << 33, 1 << 34, 1 << 35, u64::MAX - 1, u64::MAX];
     let small: [u64; 5] = [0, 1, 64, 512, 1024];
+    // A limit above the machine's own needs a capability.
+    let raised = r.is_odd();
     let entries: Vec<Value> = r
         .some(&kinds, 4)
         .into_iter()
         .map(|kind| {
             let pool = match kind {
+                "RLIMIT_NICE" | "RLIMIT_RTPRIO" if !raised => [0; 5],
                 "RLIMIT_CORE" | "RLIMIT_LOCKS" | "RLIMIT_NICE" | "RLIMIT_RTPRIO" | "RLIMIT_MSGQUEUE" => small,
                 "RLIMIT_NOFILE" => [64, 512, 1024, 2048, 4096],
+                "RLIMIT_NPROC" | "RLIMIT_SIGPENDING" if !raised => [512, 1024, 2048, 3000, 4096],
+                "RLIMIT_MEMLOCK" if !raised => [0, 4096, 16_384, 32_768, 65_536],
                 _ => sizes,
             };
             let (a, b) = (r.pick(&pool), r.pick(&pool));
@@ -167,7 +172,11 @@ fn rlimits(r: &mut Random) -> Change {
 }
 
 fn oom_score(r: &mut Random) -> Change {
-    Change::set("oomScoreAdj", "/process/oomScoreAdj", json!(r.pick(&[-1000, -1, 0, 1, 100, 999, 1000])))
+    Change::set(
+        "oomScoreAdj",
+        "/process/oomScoreAdj",
+        json!(r.usually(&[0, 1, 100, 999, 1000], &[-1000, -1])),
+    )
 }
 
 fn privileges(r: &mut Random) -> Change {
@@ -199,26 +208,15 @@ fn hostname(r: &mut Random) -> Change {
 
 /// The program under other names, and programs that cannot be executed.
 fn program(r: &mut Random) -> Change {
-    let name = r.pick(&[
-        "probe",
-        "bin/probe",
-        "./bin/probe",
-        "../bin/probe",
-        "/bin/none",
-        "none",
-        "/tmp",
-        "/etc/file",
-        "/etc/script",
-        "/link/../bin/probe",
-        "/bin/probe/x",
-        "/loop",
-        "//bin//probe",
-    ]);
+    let name = r.usually(
+        &["probe", "./bin/probe", "../bin/probe", "/link/../bin/probe", "//bin//probe", "/bin/../bin/probe"],
+        &["bin/probe", "/bin/none", "none", "/tmp", "/etc/file", "/etc/script", "/bin/probe/x", "/loop"],
+    );
     let mut change = Change::set("args", "/process/args", json!([name, "facts"]));
     if r.percent(30) {
         change = change.and(Edit::Set(
             "/process/env/0".into(),
-            json!(r.pick(&["PATH=/bin", "PATH=bin", "PATH=/etc:/bin", "PATH="])),
+            json!(r.usually(&["PATH=/bin", "PATH=/etc:/bin", "PATH=/none:/bin:/x"], &["PATH=bin", "PATH="])),
         ));
     }
     change

@@ -9,41 +9,60 @@ pub const MAKERS: &[Maker] = &[memory, memory, cpu, cpu, pids, blkio, devices, d
 
 const MIB: i64 = 1 << 20;
 
-fn members(r: &mut Random, about: &'static str, at: &str, pool: &[(&str, &[Value])], most: usize) -> Change {
+/// The name of a member, its ordinary values, and its odd ones.
+type Member<'a> = (&'a str, &'a [Value], &'a [Value]);
+
+fn members(r: &mut Random, about: &'static str, at: &str, pool: &[Member<'_>], most: usize) -> Change {
     let mut object = serde_json::Map::new();
-    for (name, values) in r.some(pool, most) {
-        object.insert(name.to_owned(), r.pick(values));
+    for (name, ordinary, odd) in r.some(pool, most) {
+        let value = match (ordinary, odd) {
+            ([], _) if !r.is_odd() => continue,
+            ([], only) | (only, []) => r.pick(only),
+            _ => r.usually(ordinary, odd),
+        };
+        object.insert(name.to_owned(), value);
     }
     Change::set(about, at, Value::Object(object))
 }
 
 fn memory(r: &mut Random) -> Change {
-    let sizes =
-        [json!(64 * MIB), json!(256 * MIB), json!(64 * MIB + 1), json!(-1), json!(0), json!(1_i64 << 40)];
-    let pool: &[(&str, &[Value])] = &[
-        ("limit", &sizes),
-        ("limit", &sizes),
-        ("reservation", &sizes),
-        ("swap", &[json!(256 * MIB), json!(512 * MIB), json!(-1), json!(0), json!(1000)]),
-        ("swappiness", &[json!(0), json!(60), json!(100), json!(101)]),
-        ("disableOOMKiller", &[json!(false), json!(true)]),
-        ("useHierarchy", &[json!(true), json!(false)]),
-        ("checkBeforeUpdate", &[json!(true), json!(false)]),
-        ("kernelTCP", &[json!(64 * MIB)]),
+    let sizes = [json!(64 * MIB), json!(256 * MIB), json!(64 * MIB + 1), json!(0), json!(1_i64 << 40)];
+    let pool: &[Member<'_>] = &[
+        ("limit", &sizes, &[json!(-1)]),
+        ("limit", &sizes, &[json!(-1)]),
+        ("reservation", &sizes, &[json!(-1)]),
+        (
+            "swap",
+            &[json!(1_i64 << 40), json!(1_i64 << 41), json!(-1), json!(0)],
+            &[json!(256 * MIB), json!(1000)],
+        ),
+        ("swappiness", &[json!(0), json!(60), json!(100)], &[json!(101)]),
+        ("disableOOMKiller", &[json!(false), json!(true)], &[]),
+        ("useHierarchy", &[json!(true)], &[json!(false)]),
+        ("checkBeforeUpdate", &[json!(true), json!(false)], &[]),
+        ("kernelTCP", &[json!(64 * MIB)], &[]),
     ];
     members(r, "memory", "/linux/resources/memory", pool, 4)
 }
 
 fn cpu(r: &mut Random) -> Change {
-    let pool: &[(&str, &[Value])] = &[
-        ("shares", &[json!(0), json!(2), json!(1), json!(512), json!(262_144), json!(1_i64 << 40)]),
-        ("quota", &[json!(50_000), json!(-1), json!(0), json!(1000), json!(999), json!(200_000)]),
-        ("period", &[json!(100_000), json!(0), json!(1000), json!(999), json!(1_000_000), json!(2_000_000)]),
-        ("cpus", &[json!("0"), json!("0-1"), json!("1"), json!(""), json!("9000"), json!("x"), json!("0,1")]),
-        ("mems", &[json!("0"), json!(""), json!("7")]),
-        ("idle", &[json!(0), json!(1)]),
-        ("realtimePeriod", &[json!(0), json!(1_000_000)]),
-        ("realtimeRuntime", &[json!(0)]),
+    let pool: &[Member<'_>] = &[
+        ("shares", &[json!(0), json!(2), json!(1), json!(512), json!(262_144), json!(1_i64 << 40)], &[]),
+        ("quota", &[json!(50_000), json!(-1), json!(0), json!(1000), json!(200_000)], &[json!(999)]),
+        (
+            "period",
+            &[json!(100_000), json!(0), json!(1000), json!(1_000_000)],
+            &[json!(999), json!(2_000_000)],
+        ),
+        (
+            "cpus",
+            &[json!("0"), json!("0-1"), json!("1"), json!(""), json!("0,1")],
+            &[json!("9000"), json!("x")],
+        ),
+        ("mems", &[json!("0"), json!("")], &[json!("7")]),
+        ("idle", &[json!(0), json!(1)], &[]),
+        ("realtimePeriod", &[json!(0)], &[json!(1_000_000)]),
+        ("realtimeRuntime", &[json!(0)], &[]),
     ];
     members(r, "cpu", "/linux/resources/cpu", pool, 4)
 }
@@ -52,17 +71,22 @@ fn pids(r: &mut Random) -> Change {
     Change::set(
         "pids",
         "/linux/resources/pids",
-        json!({"limit": r.pick(&[64, 0, -1, 100_000, 1_000_000_000, -5])}),
+        json!({"limit": r.usually(&[64, 0, -1, 100_000], &[1_000_000_000, -5])}),
     )
 }
 
 fn blkio(r: &mut Random) -> Change {
     let rate = json!([{"major": 254, "minor": 0, "rate": 1_000_000}]);
-    let pool: &[(&str, &[Value])] = &[
-        ("weight", &[json!(0), json!(10), json!(500), json!(1000), json!(5)]),
-        ("leafWeight", &[json!(500)]),
-        ("throttleReadBpsDevice", &[rate.clone(), json!([{"major": 1, "minor": 3, "rate": 1}]), json!([])]),
-        ("throttleWriteIOPSDevice", &[rate]),
+    let pool: &[Member<'_>] = &[
+        ("weight", &[json!(0)], &[json!(10), json!(500), json!(1000), json!(5)]),
+        // Not in every kernel, like weights.
+        ("leafWeight", &[], &[json!(500)]),
+        (
+            "throttleReadBpsDevice",
+            &[rate.clone(), json!([])],
+            &[json!([{"major": 1, "minor": 3, "rate": 1}])],
+        ),
+        ("throttleWriteIOPSDevice", &[rate], &[]),
     ];
     members(r, "blockIO", "/linux/resources/blockIO", pool, 2)
 }
@@ -90,8 +114,9 @@ fn devices(r: &mut Random) -> Change {
         .step(&["open", "/tmp/node", "r"])
 }
 
+/// Controllers that a machine seldom has.
 fn others(r: &mut Random) -> Change {
-    match r.below(6) {
+    match if r.is_odd() { r.below(6) } else { 5 } {
         0 => Change::set(
             "hugepageLimits",
             "/linux/resources/hugepageLimits",
