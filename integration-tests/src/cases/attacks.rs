@@ -17,7 +17,7 @@ pub fn cases() -> Vec<Case> {
         Case::new("attack/hook-starts-its-container", &["LIF-13"], hook_starts).practice(),
         Case::new("attack/pause-while-run-waits", &["OPS-13"], pause_while_run_waits).practice(),
         Case::new("attack/preserve-fds-too-many", &["LNX-01"], preserve_too_many).practice(),
-        Case::new("attack/config-is-fifo", &["OPS-01"], config_is_fifo).practice(),
+        Case::new("attack/config-is-fifo", &["CLI-01"], config_is_fifo).practice(),
         Case::new("attack/runtime-binary-by-init", &["LNX-01"], runtime_binary_by_init)
             .practice()
             .needs(&[Need::Root]),

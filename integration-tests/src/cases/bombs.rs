@@ -16,10 +16,10 @@ pub fn cases() -> Vec<Case> {
         bomb("fork-bomb-host-pidns", false).needs(&[Need::V1("pids")]),
         bomb("fork-bomb-unified", true).needs(&[Need::Unified]),
         bomb("fork-bomb-host-pidns-unified", false).needs(&[Need::Unified]),
-        Case::new("exec/paused-meanwhile", &["OPS-01"], paused_meanwhile)
+        Case::new("exec/paused-meanwhile", &["EXEC-01"], paused_meanwhile)
             .practice()
             .needs(&[Need::V1("freezer")]),
-        Case::new("exec/paused-meanwhile-unified", &["OPS-01"], paused_meanwhile)
+        Case::new("exec/paused-meanwhile-unified", &["EXEC-01"], paused_meanwhile)
             .practice()
             .needs(&[Need::Unified]),
     ]

@@ -50,6 +50,8 @@ fn effects() -> Vec<Case> {
         Case::new("cgroup-v1/cpu-quota-throttles", &["RCPU-03"], quota_throttles).needs(&[Need::V1("cpu")]),
         Case::new("cgroup-v1/devices-denied", &["RDEV-01", "RDEV-06", "DEV-17"], devices_denied)
             .needs(&[Need::V1("devices"), Need::File("/dev/fuse")]),
+        Case::new("cgroup-v1/devices-wildcard", &["RDEV-03", "RDEV-04"], devices_wildcard)
+            .needs(&[Need::V1("devices")]),
         Case::new("cgroup-v1/devices-allowed", &["RDEV-01", "RDEV-05"], devices_allowed)
             .needs(&[Need::V1("devices"), Need::File("/dev/fuse")]),
         Case::new("cgroup-v1/devices-list", &["RDEV-06", "RDEV-09"], devices_list)
@@ -64,8 +66,8 @@ fn effects() -> Vec<Case> {
         Case::new("cgroup-v1/update-options", &["RMEM-01"], update_options)
             .needs(&[Need::V1("memory"), Need::V1("cpu")])
             .practice(),
-        Case::new("ps/json", &["OPS-01"], ps_json).practice(),
-        Case::new("ps/table", &["OPS-01"], ps_table).practice(),
+        Case::new("ps/json", &["EVT-01"], ps_json).practice(),
+        Case::new("ps/table", &["EVT-01"], ps_table).practice(),
         Case::new("pause/stopped-container", &["OPS-09"], pause_stopped).practice(),
         Case::new("pause/resume-running-fails", &["OPS-09"], resume_running).practice(),
     ]
@@ -275,6 +277,25 @@ pub(super) fn devices_allowed(ctx: &Ctx) -> Verdict {
     let steps = ctx.run_steps(&b)?;
     ensure_eq!(steps[1].result(), "ok", "opening for reading, which is allowed");
     ensure_eq!(steps[2].result(), "EPERM", "opening for writing, which is not");
+    Ok(())
+}
+
+/// Rules without a type are about every device, and those without a number about every number.
+pub(super) fn devices_wildcard(ctx: &Ctx) -> Verdict {
+    let mut b = ctx.bundle()?;
+    b.set(
+        "/linux/resources/devices",
+        json!([{"allow": false, "access": "rwm"}, {"allow": true, "type": "c", "major": 10, "access": "rw"}]),
+    );
+    b.caps(NODE_CAPS).steps(&[
+        FUSE,
+        &["open", "/dev/mine", "r"],
+        &["mknod", "/dev/other", "c", "4", "64"],
+        &["open", "/dev/other", "r"],
+    ]);
+    let steps = ctx.run_steps(&b)?;
+    ensure_eq!(steps[1].result(), "ok", "opening a device of the major number that is allowed");
+    ensure_eq!(steps[3].result(), "EPERM", "opening a device of another major number");
     Ok(())
 }
 

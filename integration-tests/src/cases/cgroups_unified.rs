@@ -1,6 +1,6 @@
 //! Control groups on the unified hierarchy (cgroup v2).
 
-use super::cgroups::{at_path, devices_allowed, devices_denied, devices_exec, ps_json};
+use super::cgroups::{at_path, devices_allowed, devices_denied, devices_exec, devices_wildcard, ps_json};
 use crate::container::Container;
 use crate::failure::{Failure, Verdict};
 use crate::registry::{Case, Need};
@@ -19,6 +19,7 @@ pub fn cases() -> Vec<Case> {
         case("default-path", &["CG-05"], v2_default).needs(&[Need::Cgroupfs]),
         case("devices-denied", &["RDEV-07", "DEV-17"], devices_denied),
         case("devices-allowed", &["RDEV-07"], devices_allowed),
+        case("devices-wildcard", &["RDEV-03", "RDEV-04"], devices_wildcard),
         case("devices-exec-too", &["RDEV-07"], devices_exec),
         case("pause-freezes", &["ST-05"], v2_pause).practice(),
         case("kill-all", &["OPS-21"], v2_kill_all).practice(),
@@ -29,7 +30,14 @@ pub fn cases() -> Vec<Case> {
         case("ownership", &["CGO-01", "CGO-04", "CGO-05", "CGO-08"], v2_ownership),
         case("ownership-read-only", &["CGO-04"], v2_ownership_read_only),
         case("ownership-host-namespace", &["CGO-03"], v2_ownership_host_namespace),
-        case("ps", &["OPS-01"], ps_json).practice(),
+        case("ownership-of-listed-files-alone", &["CGO-05", "CGO-06"], v2_ownership_listed),
+        case("ownership-without-a-list", &["CGO-07"], v2_ownership_without_list),
+        case("controllers-on-the-way", &["UNI-01", "UNI-02", "CG-09"], v2_controllers)
+            .needs(&[Need::V2("hugetlb"), Need::Cgroupfs]),
+        Case::new("cgroup-v1/ownership", &["CGO-02"], v1_ownership)
+            .needs(&[Need::V1("pids"), Need::Namespace("cgroup")])
+            .should(),
+        case("ps", &["EVT-01"], ps_json).practice(),
         case("nested-cgroups-are-removed", &["CG-13"], v2_nested).practice(),
         case("options-of-the-hierarchy-stay", &["CG-01"], v2_options).practice(),
     ]
@@ -164,5 +172,63 @@ fn v2_ownership_read_only(ctx: &Ctx) -> Verdict {
 fn v2_ownership_host_namespace(ctx: &Ctx) -> Verdict {
     let c = delegated(ctx, &["nosuid", "noexec", "nodev", "rw"], false)?;
     ensure_eq!(owner(&c.cgroup("")?)?, 0, "owner");
+    Ok(())
+}
+
+/// Of a list that names what this kernel does not have, what it has is handed over.
+fn v2_ownership_listed(ctx: &Ctx) -> Verdict {
+    const LIST: &str = "/sys/kernel/cgroup/delegate";
+    let list = ctx.scratch().join("delegate");
+    fs::write(&list, "cgroup.procs\ncgroup.of-another-kernel\n")?;
+    ctx.change_mounts();
+    crate::sys::mount(&list.to_string_lossy(), Path::new(LIST), "", libc::MS_BIND, "")?;
+    let c = delegated(ctx, &["nosuid", "noexec", "nodev", "rw"], true)?;
+    let dir = c.cgroup("")?;
+    ensure_eq!(owner(&dir)?, 1000, "owner of the directory");
+    ensure_eq!(owner(&dir.join("cgroup.procs"))?, 1000, "owner of cgroup.procs");
+    ensure_eq!(owner(&dir.join("cgroup.threads"))?, 0, "owner of cgroup.threads, which is not listed");
+    Ok(())
+}
+
+/// A kernel without the list: three files are handed over.
+fn v2_ownership_without_list(ctx: &Ctx) -> Verdict {
+    ctx.change_mounts();
+    crate::sys::mount("none", Path::new("/sys/kernel/cgroup"), "tmpfs", 0, "")?;
+    let c = delegated(ctx, &["nosuid", "noexec", "nodev", "rw"], true)?;
+    let dir = c.cgroup("")?;
+    ensure_eq!(owner(&dir)?, 1000, "owner of the directory");
+    for entry in fs::read_dir(&dir)? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        let handed = ["cgroup.procs", "cgroup.subtree_control", "cgroup.threads"].contains(&&*name);
+        ensure_eq!(owner(&dir.join(&name))?, if handed { 1000 } else { 0 }, "owner of {name}");
+    }
+    Ok(())
+}
+
+/// A file of a controller is there only if every cgroup above has handed the controller down.
+fn v2_controllers(ctx: &Ctx) -> Verdict {
+    let mut b = ctx.bundle()?;
+    let top = ctx.id();
+    b.set("/linux/cgroupsPath", serde_json::json!(format!("/{top}/middle/{top}")));
+    b.set("/linux/resources/unified", serde_json::json!({"hugetlb.2MB.max": "4194304"}));
+    let c = ctx.create(&b)?;
+    let dir = c.cgroup("")?;
+    ensure_eq!(cgroup::read(&dir, "hugetlb.2MB.max")?.trim(), "4194304", "limit");
+    for above in [1, 2, 3].map(|n| dir.ancestors().nth(n).unwrap_or(&dir).to_owned()) {
+        let handed = cgroup::read(&above, "cgroup.subtree_control")?;
+        ensure!(handed.split_whitespace().any(|c| c == "hugetlb"), "{}: {handed}", above.display());
+    }
+    c.delete_force()?;
+    // Whose the directories above are, is another case's question.
+    dir.ancestors().skip(1).take(2).for_each(|dir| drop(fs::remove_dir(dir)));
+    Ok(())
+}
+
+/// In version 1 a cgroup is never handed over: it would not be safe.
+fn v1_ownership(ctx: &Ctx) -> Verdict {
+    let c = delegated(ctx, &["nosuid", "noexec", "nodev", "rw"], true)?;
+    let dir = c.cgroup("pids")?;
+    ensure_eq!(owner(&dir)?, 0, "owner of {}", dir.display());
+    ensure_eq!(owner(&dir.join("cgroup.procs"))?, 0, "owner of cgroup.procs");
     Ok(())
 }

@@ -124,7 +124,7 @@ const ACCEPTED: &[(&str, &str, &str)] = &[
 pub fn cases() -> Vec<Case> {
     let scripts = SCRIPTS.iter().map(|&(name, program, lines)| {
         let body = move |ctx: &Ctx| compare(ctx, name, program, lines);
-        Case::new(format!("compat/{name}"), &["OPS-01"], body).practice().needs(&[Need::Runc])
+        Case::new(format!("compat/{name}"), &["CLI-01"], body).practice().needs(&[Need::Runc])
     });
     scripts.collect()
 }

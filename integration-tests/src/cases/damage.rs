@@ -14,9 +14,9 @@ pub fn cases() -> Vec<Case> {
     vec![
         Case::new("damage/state-file", &["OPS-20"], state_file).practice().limit(120),
         Case::new("damage/state-directory-removed", &["OPS-20", "OPS-02"], directory_removed).practice(),
-        Case::new("damage/recycled-pid", &["ST-18", "OPS-12"], recycled_pid).practice(),
+        Case::new("damage/recycled-pid", &["ST-17", "OPS-12"], recycled_pid).practice(),
         Case::new("damage/full-state-root", &["LIF-13"], full_root).practice().limit(120),
-        Case::new("damage/full-log", &["OPS-06"], full_log).practice(),
+        Case::new("damage/full-log", &["LOG-01"], full_log).practice(),
         Case::new("damage/full-pid-file", &["ST-10", "LIF-13"], full_pid_file).practice(),
     ]
 }

@@ -27,7 +27,7 @@ pub fn cases() -> Vec<Case> {
         case("forged-devpts", &["DEV-15"], forged_devpts).needs(&[Need::Capability(27, "CAP_MKNOD")]),
         case("forged-procfs-of-the-image", &["MNT-09"], forged_procfs),
         case("users-are-numbers", &["PROC-15"], users),
-        case("sibling-cgroup", &["OPS-01"], sibling_cgroup),
+        case("sibling-cgroup", &["CLI-01"], sibling_cgroup),
         case("user-namespace-in-its-cgroup", &["CG-01"], cgroup_of_user_namespace).needs(&[Need::UserNs]),
     ]
 }

@@ -13,7 +13,7 @@ const LIMIT: u64 = 33_554_432;
 
 pub fn cases() -> Vec<Case> {
     let case =
-        |name, body: fn(&Ctx) -> Verdict| Case::new(format!("events/{name}"), &["OPS-01"], body).practice();
+        |name, body: fn(&Ctx) -> Verdict| Case::new(format!("events/{name}"), &["EVT-01"], body).practice();
     vec![
         case("stats", stats).needs(&[Need::V1("memory"), Need::V1("pids")]),
         case("stats-unified", stats_unified).needs(&[Need::Unified]),

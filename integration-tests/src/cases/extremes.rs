@@ -14,10 +14,10 @@ pub fn cases() -> Vec<Case> {
         Case::new("limit/config-of-10-megabytes", &["GEN-01"], large_config).practice().limit(240),
         Case::new("limit/5000-mounts", &["MNT-01"], many_mounts).practice().limit(240),
         Case::new("limit/340-mappings", &["IDM-05"], many_mappings).needs(&[crate::Need::UserNs]).practice(),
-        Case::new("limit/paths-of-4095-bytes", &["OPS-01", "MNT-08"], long_paths).practice().limit(120),
-        Case::new("limit/long-state-root", &["OPS-01", "LIF-02"], long_root).practice(),
-        Case::new("limit/long-console-socket", &["OPS-01"], long_socket).practice(),
-        Case::new("limit/64-descriptors", &["OPS-01"], few_descriptors).practice().limit(120),
+        Case::new("limit/paths-of-4095-bytes", &["LONG-01", "MNT-08"], long_paths).practice().limit(120),
+        Case::new("limit/long-state-root", &["LONG-01", "LIF-02"], long_root).practice(),
+        Case::new("limit/long-console-socket", &["LONG-01"], long_socket).practice(),
+        Case::new("limit/64-descriptors", &["LONG-01"], few_descriptors).practice().limit(120),
     ]
 }
 

@@ -27,7 +27,7 @@ pub fn cases() -> Vec<Case> {
         Case::new("input/program-is-directory", &["PROC-12"], program_is_directory).practice(),
         Case::new("input/huge-config", &["GEN-01"], huge_config).practice(),
         Case::new("input/state-root-is-file", &["LIF-13"], state_root_is_file).practice(),
-        Case::new("input/failed-create-leaves-nothing", &["LIF-13", "LIF-01"], failed_mount),
+        Case::new("input/failed-create-leaves-nothing", &["LIF-13", "LIF-01", "OPS-06"], failed_mount),
         Case::new("input/id-reusable-after-failure", &["LIF-13"], id_after_failure),
     ];
     cases.extend(wrong_values());
@@ -58,6 +58,14 @@ fn wrong_values() -> Vec<Case> {
             ("uid-above-u32", "/process/user/uid", json!(4_294_967_296u64), &["uid", "4294967296"]),
             &["GEN-05", "PROC-14"],
         ),
+        (("array-for-root", "/root", json!(["rootfs", false]), &["root"]), &["GEN-05"]),
+        (("array-for-user", "/process/user", json!([0, 0]), &["user"]), &["GEN-05"]),
+        (("array-for-capabilities", "/process/capabilities", json!([]), &["capabilities"]), &["GEN-05"]),
+        (
+            ("array-for-mount", "/mounts/0", json!(["/proc", "proc", "proc"]), &["mounts", "Mount"]),
+            &["GEN-05"],
+        ),
+        (("array-for-memory", "/linux/resources/memory", json!([]), &["memory"]), &["GEN-05"]),
         (("type-of-namespaces", "/linux/namespaces", json!({"type": "pid"}), &["namespaces"]), &["GEN-05"]),
         (("namespace-unknown", "/linux/namespaces/-", json!({"type": "foo"}), &["foo"]), &["NS-08"]),
         (
@@ -113,6 +121,9 @@ fn wrong_values() -> Vec<Case> {
             &["MNT-04"],
         ),
         (("root-missing", "/root", Value::Null, &["root"]), &["ROOT-01"]),
+        (("oci-version-missing", "/ociVersion", Value::Null, &["ociVersion"]), &["GEN-06"]),
+        (("oci-version-short", "/ociVersion", json!("1"), &["ociVersion"]), &["GEN-06"]),
+        (("hook-without-path", "/hooks", json!({"prestart": [{"args": ["x"]}]}), &["path"]), &["HK-02"]),
         (("oci-version-garbage", "/ociVersion", json!("abc"), &["ociVersion", "version"]), &["GEN-06"]),
         (
             (

@@ -24,10 +24,10 @@ pub fn cases() -> Vec<Case> {
         case("exec", &["RDT-01"], exec),
         case("failed-create", &["LIF-13"], failed_create).practice(),
         case("killed-create", &["LIF-13"], killed_create).practice(),
-        case("update", &["OPS-01"], update).practice(),
-        case("update-gives-a-class", &["OPS-01"], update_gives).practice(),
-        case("update-all-or-nothing", &["OPS-01"], update_all_or_nothing).practice(),
-        case("events", &["OPS-01"], events).practice().needs(&[Need::V1("memory")]),
+        case("update", &["UPD-01"], update).practice(),
+        case("update-gives-a-class", &["UPD-01"], update_gives).practice(),
+        case("update-all-or-nothing", &["UPD-01"], update_all_or_nothing).practice(),
+        case("events", &["EVT-01"], events).practice().needs(&[Need::V1("memory")]),
     ];
     let refused: [(&'static str, &'static [&'static str], Value, &'static str); 9] = [
         ("no-such-class", &["RDT-16"], json!({"closID": "gold"}), "gold"),

@@ -35,8 +35,8 @@ fn operations() -> Vec<Case> {
         Case::new("lifecycle/pid-file-overwrites", &["ST-10"], pid_file_overwrites).practice(),
         Case::new("lifecycle/exec-race-after-start", &["ST-08"], exec_race_after_start).practice(),
         Case::new("lifecycle/no-surviving-helper", &["LIF-13"], no_surviving_helper).practice(),
-        Case::new("lifecycle/empty-environment", &["GEN-09"], empty_environment).practice(),
-        Case::new("lifecycle/long-bundle-path", &["OPS-01"], long_bundle_path).practice(),
+        Case::new("lifecycle/empty-environment", &["CLI-01"], empty_environment).practice(),
+        Case::new("lifecycle/long-bundle-path", &["LONG-01"], long_bundle_path).practice(),
     ]
 }
 

@@ -1,6 +1,7 @@
 //! The cases, one module for each area.
 
-use crate::registry::Case;
+use crate::registry::{Case, Level};
+use std::collections::BTreeSet;
 
 mod attacks;
 mod bombs;
@@ -128,5 +129,16 @@ pub fn all() -> Vec<Case> {
     ];
     let mut cases: Vec<Case> = areas.into_iter().flatten().collect();
     deviations::attach(&mut cases);
+    // What no clause of the specification says, is not demanded, whatever the case makes of it.
+    let practice: BTreeSet<&str> = crate::clauses::all()
+        .iter()
+        .filter(|clause| clause.level == "practice")
+        .map(|clause| clause.id)
+        .collect();
+    for case in &mut cases {
+        if case.clauses.iter().all(|clause| practice.contains(clause)) {
+            case.level = Level::Practice;
+        }
+    }
     cases
 }

@@ -67,6 +67,7 @@ const RECURSIVE: &[(&str, &str, char, &str)] = &[
     ("MOPT-34", "rnoexec", '+', "noexec"),
     ("MOPT-37", "rnosuid", '+', "nosuid"),
     ("MOPT-38", "rnosymfollow", '+', "nosymfollow"),
+    ("MOPT-35", "rnorelatime", '+', "relatime"),
     ("MOPT-36", "rnostrictatime", '+', "relatime"),
     ("MOPT-41", "rrelatime", '+', "relatime"),
     ("MOPT-42", "rro", '+', "ro"),

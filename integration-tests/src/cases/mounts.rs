@@ -18,12 +18,13 @@ fn destinations() -> Vec<Case> {
     vec![
         Case::new("mount/order", &["MNT-01"], order),
         Case::new("mount/order-shadows", &["MNT-01"], order_shadows),
+        Case::new("mount/over-a-read-only-tmpfs", &["MNT-01", "MOPT-50"], over_read_only),
         Case::new("mount/relative-destination", &["MNT-03"], relative_destination),
         Case::new("mount/relative-source", &["MNT-05"], relative_source),
         Case::new("mount/bind-by-option", &["MNT-06"], bind_by_option),
         Case::new("mount/destination-made-directory", &["MNT-08"], makes_directory).practice(),
         Case::new("mount/destination-made-file", &["MNT-08"], makes_file).practice(),
-        Case::new("mount/bind-missing-source", &["LIF-01"], missing_source),
+        Case::new("mount/bind-missing-source", &["LIF-01", "OPS-06"], missing_source),
         Case::new("mount/same-twice", &["MNT-01"], same_twice),
         Case::new("mount/many", &["MNT-01"], many).practice(),
         Case::new("mount/destination-with-dots", &["MNT-08"], with_dots).practice(),
@@ -44,7 +45,7 @@ fn kinds() -> Vec<Case> {
         )
         .should(),
         Case::new("mount/tmpfs-mode-inherited", &["MNT-15"], tmpfs_mode).practice(),
-        Case::new("mount/tmpfs-size", &["MOPT-60"], tmpfs_size),
+        Case::new("mount/tmpfs-size", &["MOPT-60", "MNT-16"], tmpfs_size),
         Case::new("mount/devpts-works", &["DFS-03"], devpts).should(),
         Case::new("mount/proc-shows-own-pids", &["DFS-01"], own_proc),
         Case::new("mount/cgroup-v1", &["MNT-14"], cgroup_v1).practice().needs(&[Need::V1("memory")]),
@@ -75,7 +76,7 @@ fn dangerous() -> Vec<Case> {
         Case::new("mount/directory-over-proc", &["MNT-10"], directory_over_proc).practice(),
         Case::new("mount/on-root", &["MNT-11"], on_root).practice(),
         Case::new("mount/dev-is-symlink", &["LNX-04"], dev_is_symlink).practice(),
-        Case::new("mount/unknown-type", &["LIF-01"], unknown_type),
+        Case::new("mount/unknown-type", &["LIF-01", "OPS-06"], unknown_type),
         Case::new("mount/bad-data", &["MOPT-60"], bad_data).should(),
     ]
 }
@@ -92,6 +93,16 @@ fn order(ctx: &Ctx) -> Verdict {
     for (at, source) in [("/tmp", "a"), ("/tmp/b", "b"), ("/tmp/b/c", "c")] {
         ensure_eq!(facts.mount(at)?.source, source, "source at {at}");
     }
+    Ok(())
+}
+
+/// What is read-only is the tmpfs, not what covers it.
+fn over_read_only(ctx: &Ctx) -> Verdict {
+    let mut b = ctx.bundle()?;
+    b.out();
+    b.mount("/tmp", "tmpfs", "t", &["nosuid", "ro"]).mount("/run/../tmp", "bind", "out", &["bind", "rw"]);
+    b.steps(&[&["create", "/tmp/x", "x"]]);
+    ensure_eq!(ctx.run_steps(&b)?[0].result(), "ok", "making a file in the bind, which is writable");
     Ok(())
 }
 

@@ -26,6 +26,7 @@ pub fn cases() -> Vec<Case> {
         case("two-of-one-name", &["NET-03"], two_of_one_name),
         case("into-a-joined-namespace", &["NET-01", "NET-10"], joined),
         case("stays-inside-at-delete", &["NET-10"], stays_inside),
+        case("left-alone-after-create", &["NET-09"], left_alone),
         case("returned-when-create-fails", &["LIF-13"], returned),
         case("stays-where-it-is", &["NET-03"], immovable),
         case("without-a-network-namespace", &["NET-11"], without_namespace).practice(),
@@ -125,6 +126,24 @@ fn joined(ctx: &Ctx) -> Verdict {
     let out = other.exec(&[], &[&["read", "/sys/class/net/eth7/mtu"]]).ok()?;
     ensure!(out.stdout.contains(&MTU.to_string()), "the device is not there: {}", out.stdout);
     ensure!(!devices()?.contains(&"v0".to_owned()), "v0 was moved out again");
+    Ok(())
+}
+
+/// What is changed inside after `create` stays so, whatever the runtime is asked to do.
+fn left_alone(ctx: &Ctx) -> Verdict {
+    const OWN: &str = "1300";
+    const FILE: &str = "sys/class/net/eth7/mtu";
+    let mut b = bundle(ctx, json!({"name": "eth7"}))?;
+    let mounts = b.config["mounts"].as_array_mut().into_iter().flatten();
+    mounts.filter(|m| m["destination"] == "/sys").for_each(|m| m["options"] = json!(["nosuid"]));
+    b.steps(&[&["sleep"]]);
+    let c = ctx.create(&b)?;
+    fs::write(format!("/proc/{}/root/{FILE}", c.pid), OWN)?;
+    c.start()?;
+    c.cmd(&["pause"]).ok()?;
+    c.cmd(&["resume"]).ok()?;
+    let out = c.exec(&[], &[&["read", &format!("/{FILE}")]]).ok()?;
+    ensure!(out.stdout.contains(OWN), "the runtime has set the mtu again: {}", out.stdout);
     Ok(())
 }
 

@@ -16,7 +16,7 @@ const NEEDED: [&str; 7] =
 
 pub fn cases() -> Vec<Case> {
     let case = |name: String, body: fn(&Ctx, &str) -> Verdict, calls: &'static str| {
-        Case::new(name, &["GEN-09"], move |ctx: &Ctx| body(ctx, calls)).practice().needs(&[Need::X86_64])
+        Case::new(name, &["KRN-01"], move |ctx: &Ctx| body(ctx, calls)).practice().needs(&[Need::X86_64])
     };
     let mut cases: Vec<Case> = REPLACED.iter().map(|c| case(format!("old-kernel/no-{c}"), same, c)).collect();
     cases.push(case("old-kernel/none-of-them".to_owned(), same, ALL));

@@ -392,14 +392,15 @@ fn exec_affinity(ctx: &Ctx) -> Verdict {
     let c = crate::Container::new(ctx, &ctx.id());
     let out = ctx.rt(["run", "-d", "-b"]).arg(&b.dir).arg(&c.id).run()?;
     if out.code() != 0 {
-        return out.refused(&["execCPUAffinity", "affinity"]).map(drop);
+        out.refused(&["execCPUAffinity", "affinity"])?;
+        return Err(crate::Failure::skip("the runtime refuses execCPUAffinity"));
     }
-    let init = Facts::lines(&out.stdout).unwrap_or_default();
-    if let Some(init) = init.first() {
-        let own = fs::read_to_string("/proc/self/status")?;
-        let own = own.lines().find_map(|l| l.strip_prefix("Cpus_allowed_list:")).unwrap_or("").trim();
-        ensure_eq!(init.status("Cpus_allowed_list"), own, "processors of init");
-    }
+    let allowed = |pid: &str| -> Result<String, crate::Failure> {
+        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let list = status.lines().find_map(|l| l.strip_prefix("Cpus_allowed_list:"));
+        Ok(list.unwrap_or_default().trim().to_owned())
+    };
+    ensure_eq!(allowed(&c.state()?["pid"].to_string())?, allowed("self")?, "processors of init");
     ensure_eq!(c.exec_facts(&[])?.status("Cpus_allowed_list"), "0", "processors of exec");
     Ok(())
 }

@@ -12,7 +12,7 @@ pub fn cases() -> Vec<Case> {
         Case::new("state/practice-members", &["ST-15"], practice_members).practice(),
         Case::new("state/annotations", &["ST-14", "ANN-02"], annotations),
         Case::new("state/relative-bundle", &["ST-13"], relative_bundle),
-        Case::new("state/statuses", &["ST-05", "ST-07", "ST-08", "ST-09"], statuses),
+        Case::new("state/statuses", &["ST-01", "ST-05", "ST-07", "ST-08", "ST-09"], statuses),
         Case::new("state/zombie-is-stopped", &["ST-18"], zombie_is_stopped).practice(),
         Case::new("state/stopped-pid", &["ST-15"], stopped_pid).practice(),
         Case::new("state/unknown-id", &["OPS-02"], |ctx| {
@@ -33,10 +33,10 @@ pub fn cases() -> Vec<Case> {
         Case::new("features/hooks-and-options", &["FEAT-08", "FEAT-09"], features_lists).practice(),
         Case::new("spec/is-runnable", &["GEN-06"], spec).practice(),
         Case::new("spec/rootless", &["IDM-06"], spec_rootless).practice(),
-        Case::new("spec/does-not-overwrite", &["GEN-09"], spec_twice).practice(),
-        Case::new("log/json", &["OPS-06"], log_json).practice(),
-        Case::new("log/text-also-on-stderr", &["OPS-06"], log_and_stderr).practice(),
-        Case::new("log/success-writes-no-error", &["OPS-06"], log_success).practice(),
+        Case::new("spec/does-not-overwrite", &["CLI-01"], spec_twice).practice(),
+        Case::new("log/json", &["LOG-01"], log_json).practice(),
+        Case::new("log/text-also-on-stderr", &["LOG-01"], log_and_stderr).practice(),
+        Case::new("log/success-writes-no-error", &["LOG-01"], log_success).practice(),
         Case::new("cli/without-id", &["OPS-08", "OPS-11", "OPS-15"], |ctx| {
             for verb in ["start", "kill", "delete"] {
                 let out = ctx.rt([verb]).run()?;
@@ -48,8 +48,8 @@ pub fn cases() -> Vec<Case> {
             }
             Ok(())
         }),
-        Case::new("cli/repeated-globals", &["OPS-01"], repeated_globals).practice(),
-        Case::new("cli/unknown-verb", &["OPS-01"], |ctx| {
+        Case::new("cli/repeated-globals", &["CLI-01"], repeated_globals).practice(),
+        Case::new("cli/unknown-verb", &["CLI-01"], |ctx| {
             let out = ctx.rt(["nosuchverb"]).run()?;
             ensure!(out.code() != 0, "an unknown verb succeeded");
             Ok(())
@@ -115,7 +115,8 @@ fn statuses(ctx: &Ctx) -> Verdict {
     c.expect_status("running")?;
     c.kill("KILL")?;
     c.wait_exit()?;
-    c.expect_status("stopped")
+    c.expect_status("stopped")?;
+    c.delete().map(drop)
 }
 
 /// The caller has not reaped init: it is a zombie, and that is stopped.

@@ -23,13 +23,13 @@ pub fn cases() -> Vec<Case> {
         Case::new("threat/rootfs-is-symlink-to-host", &["ROOT-04"], rootfs_symlink).practice(),
         Case::new("threat/no-abstract-sockets", &["LIF-13"], no_abstract_sockets).practice(),
         Case::new("threat/init-killed-at-once", &["LIF-12"], init_killed_at_once).practice(),
-        Case::new("threat/stopped-runtime-caller", &["OPS-06"], orphaned_create).practice(),
+        Case::new("threat/stopped-runtime-caller", &["LOG-01"], orphaned_create).practice(),
         Case::new("threat/many-mappings", &["IDM-05"], many_mappings).needs(&[Need::UserNs]).practice(),
         Case::new("threat/signals-cannot-reach-runtime", &["OPS-13"], kill_negative).practice(),
         Case::new("threat/exec-sees-no-host-descriptors", &["LNX-01"], exec_descriptors).practice(),
         Case::new("threat/proc-of-runtime-in-host-pidns", &["LNX-01"], host_pidns_descriptors).practice(),
         Case::new("threat/state-directory-is-symlink", &["OPS-04"], state_is_symlink).practice(),
-        Case::new("threat/log-does-not-follow-container", &["OPS-06"], program_cannot_forge_errors)
+        Case::new("threat/log-does-not-follow-container", &["LOG-01"], program_cannot_forge_errors)
             .practice(),
     ]
 }

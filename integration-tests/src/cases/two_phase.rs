@@ -9,7 +9,7 @@ use std::time::Duration;
 
 pub fn cases() -> Vec<Case> {
     let case = |name: &str, body: fn(&Ctx) -> Verdict| {
-        Case::new(format!("two-phase/{name}"), &["OPS-01"], body).practice().needs(&[Need::Root])
+        Case::new(format!("two-phase/{name}"), &["CLI-01"], body).practice().needs(&[Need::Root])
     };
     vec![
         case("waits-for-the-word", waits),

@@ -62,7 +62,7 @@ const BAD: &[BadRow] = &[
 
 pub fn cases() -> Vec<Case> {
     let case =
-        |name, body: fn(&Ctx) -> Verdict| Case::new(format!("update/{name}"), &["OPS-01"], body).practice();
+        |name, body: fn(&Ctx) -> Verdict| Case::new(format!("update/{name}"), &["UPD-01"], body).practice();
     let mut cases = vec![
         case("all-or-nothing", all_or_nothing).needs(V1),
         case("starts-from-the-last", starts_from_the_last).needs(V1),
@@ -74,11 +74,11 @@ pub fn cases() -> Vec<Case> {
     ];
     cases.extend(SAME.iter().map(|row| {
         let name = format!("update/same-as-runc-{}", row.0);
-        Case::new(name, &["OPS-01"], |ctx| same(ctx, row)).practice().needs(V1).needs(&[Need::Runc])
+        Case::new(name, &["UPD-01"], |ctx| same(ctx, row)).practice().needs(V1).needs(&[Need::Runc])
     }));
     cases.extend(BAD.iter().map(|row| {
         let name = format!("update/refused-{}", row.0);
-        Case::new(name, &["OPS-01"], |ctx| refused(ctx, row)).practice().needs(V1)
+        Case::new(name, &["UPD-01"], |ctx| refused(ctx, row)).practice().needs(V1)
     }));
     cases
 }

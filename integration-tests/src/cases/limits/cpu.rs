@@ -18,11 +18,11 @@ const PERIOD: f64 = 0.1;
 pub fn cases() -> Vec<Case> {
     vec![
         case("cpu-quota-holds", &["RCPU-03"], quota),
-        case("cpu-quota-lifted-and-lowered", &["RCPU-03", "OPS-01"], quota_changes).practice(),
-        case("cpu-weight-divides", &["RCPU-01", "OPS-01"], weight),
-        case("cpu-idle-steps-back", &["RCPU-01", "OPS-01"], idle).practice(),
+        case("cpu-quota-lifted-and-lowered", &["RCPU-03", "UPD-01"], quota_changes).practice(),
+        case("cpu-weight-divides", &["RCPU-01", "UPD-01"], weight),
+        case("cpu-idle-steps-back", &["RCPU-01", "UPD-01"], idle).practice(),
         case("cpu-burst-is-granted", &["RCPU-03"], burst).practice(),
-        case("cpuset-confines", &["RCPU-09", "OPS-01"], cpuset),
+        case("cpuset-confines", &["RCPU-09", "UPD-01"], cpuset),
         case("pause-stops-the-clock", &["ST-05"], pause).practice(),
     ]
 }
@@ -165,12 +165,14 @@ fn burst(ctx: &Ctx) -> Verdict {
     let c = start(ctx, json!({"cpu": {"quota": 20000, "period": 100_000, "burst": 20000}}), &steps)?;
     ensure_eq!(read(&c, ("cpu", "cpu.cfs_burst_us"), "cpu.max.burst")?, "20000", "burst");
     let bursts = || keyed(&read(&c, STAT, "cpu.stat").unwrap_or_default(), "nr_bursts");
-    ensure!(
-        ctx.wait_for(Duration::from_secs(15), || bursts() > 0),
-        "no burst: {}",
-        read(&c, STAT, "cpu.stat")?
-    );
-    Ok(())
+    if ctx.wait_for(Duration::from_secs(15), || bursts() > 0) {
+        return Ok(());
+    }
+    let stat = read(&c, STAT, "cpu.stat")?;
+    if keyed(&stat, "nr_throttled") == 0 {
+        return Err(Failure::skip("the machine is too busy for anybody to use up a quota"));
+    }
+    Err(Failure::new(format!("no burst: {stat}")))
 }
 
 fn cpuset(ctx: &Ctx) -> Verdict {

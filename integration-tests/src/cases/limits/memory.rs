@@ -20,10 +20,10 @@ const SLEEP: &[&str] = &["sleep"];
 
 pub fn cases() -> Vec<Case> {
     vec![
-        case("memory-kills-and-is-reported", &["RMEM-01", "OPS-01"], kills),
+        case("memory-kills-and-is-reported", &["RMEM-01", "UPD-01"], kills),
         case("memory-kills-an-exec-alone", &["RMEM-01"], kills_exec).practice(),
-        case("memory-raised", &["RMEM-01", "OPS-01"], raised).practice(),
-        case("memory-lowered", &["RMEM-01", "OPS-01"], lowered).practice(),
+        case("memory-raised", &["RMEM-01", "UPD-01"], raised).practice(),
+        case("memory-lowered", &["RMEM-01", "UPD-01"], lowered).practice(),
         case("memory-not-lowered-below-use", &["RMEM-01"], not_below_use).practice(),
         case("memory-swap-is-used", &["RMEM-03"], swap_used),
         case("memory-high-throttles", &["UNI-01"], high).needs(&[Need::V2("memory")]),

@@ -13,7 +13,7 @@ pub fn cases() -> Vec<Case> {
         case("fork-bomb-is-deleted", &["RPID-01", "OPS-22"], |ctx| bomb(ctx, true)),
         case("fork-bomb-among-the-hosts-processes", &["RPID-01", "OPS-22"], |ctx| bomb(ctx, false))
             .practice(),
-        case("pids-raised-and-lowered", &["RPID-01", "OPS-01"], changed).practice(),
+        case("pids-raised-and-lowered", &["RPID-01", "UPD-01"], changed).practice(),
         case("unified-key-holds", &["UNI-01"], unified).needs(&[Need::V2("pids")]),
     ]
 }
