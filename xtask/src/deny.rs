@@ -27,7 +27,7 @@ pub fn run(args: &[String]) -> Result<ExitCode> {
     host::run(deny().args(["check", "bans", "licenses", "sources"]))?;
     // The database of advisories is a git repository; a machine may reach the registry of crates and not that.
     match host::run(deny().args(["fetch", "db"])) {
-        Ok(()) => host::run(deny().args(["check", "--disable-fetch", "advisories"]))?,
+        Ok(()) => host::run(deny().args(["--offline", "check", "advisories"]))?,
         Err(error) => println!("deny: advisories NOT CHECKED, as their database cannot be had: {error}"),
     }
     Ok(ExitCode::SUCCESS)
