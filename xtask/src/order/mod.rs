@@ -153,7 +153,10 @@ impl Seen {
         if status == 0 {
             return Ok(());
         }
-        Err(Error::Missing { what: format!("success of {line}"), hint: "try the command by itself" })
+        Err(Error::Missing {
+            what: format!("success of {line} (wait status {status:#x})"),
+            hint: "try the command by itself",
+        })
     }
 }
 

@@ -174,9 +174,11 @@ fn set_registers(pid: i32, registers: &libc::user_regs_struct) -> io::Result<()>
     }
 }
 
-/// Where the program's file is mapped first.
+/// Where the program's file is mapped first. The kernel's own mappings may lie below it.
 fn base(pid: i32) -> io::Result<u64> {
     let maps = std::fs::read_to_string(format!("/proc/{pid}/maps"))?;
-    let first = maps.split('-').next().unwrap_or_default();
+    let program = std::fs::read_link(format!("/proc/{pid}/exe"))?;
+    let of_program = |line: &&str| program.to_str().is_some_and(|path| line.ends_with(path));
+    let first = maps.lines().find(of_program).and_then(|line| line.split('-').next()).unwrap_or_default();
     u64::from_str_radix(first, 16).map_err(io::Error::other)
 }
