@@ -61,26 +61,27 @@ pub(crate) fn check_kernel() -> Result<()> {
     Ok(crate::launch::sys::signal(pidfd.as_fd(), 0).map_err(SyscallError::calling("pidfd_send_signal"))?)
 }
 
-/// Whether the runtime is in a user namespace other than the initial one. Only asked when something was refused.
+/// Whether the runtime is in a user namespace other than the initial one.
 pub(crate) fn in_user_namespace() -> bool {
+    /// `USER_NS_INIT_INO` (linux/nsfs.h), the same since Linux 3.8. The map of ids does not tell: it may be the initial one's.
+    const INITIAL: u64 = 0xefff_fffd;
     // A kernel without user namespaces has no such file.
-    std::fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| !is_initial(&map))
-}
-
-/// The initial namespace maps every id to itself (user_namespaces(7)).
-fn is_initial(uid_map: &str) -> bool {
-    uid_map.split_whitespace().eq(["0", "0", "4294967295"])
+    stat("/proc/self/ns/user").is_ok_and(|namespace| namespace.st_ino != INITIAL)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::is_initial;
+    use std::fs;
+
+    use super::in_user_namespace;
 
     #[test]
-    fn the_initial_user_namespace_by_its_map() {
-        assert!(is_initial("         0          0 4294967295\n"));
-        assert!(!is_initial("         0       1000          1\n"));
-        assert!(!is_initial("         0          0      65536\n     65536     100000      65536\n"));
-        assert!(!is_initial(""));
+    fn all_ids_are_in_the_initial_user_namespace() {
+        let map = fs::read_to_string("/proc/self/uid_map").unwrap();
+        if !map.split_whitespace().eq(["0", "0", "4294967295"]) {
+            assert!(in_user_namespace());
+        }
+        let link = fs::read_link("/proc/self/ns/user").unwrap();
+        assert_eq!(in_user_namespace(), link.to_str() != Some("user:[4026531837]"));
     }
 }

@@ -5,6 +5,7 @@ use crate::registry::{Case, Need};
 use crate::{Ctx, Facts, ensure, ensure_eq};
 use serde_json::json;
 use std::fs;
+use std::path::Path;
 
 /// Name in config.json, name in `/proc/PID/ns`.
 const KINDS: [(&str, &str); 6] = [
@@ -99,6 +100,12 @@ fn user_namespaces() -> Vec<Case> {
         case("mapping-incomplete", &["IDM-03"], mapping_incomplete),
         case("full-capabilities-inside", &["CAP-01"], userns_capabilities),
         case("exec", &["NS-03"], userns_exec),
+        case("network-belongs-to-it", &["NS-02"], userns_network).practice(),
+        case("runtime-is-in-another", &["NS-02"], runtime_in_userns).practice().needs(&[
+            Need::UserNs,
+            Need::Root,
+            Need::File("/usr/bin/unshare"),
+        ]),
     ]
 }
 
@@ -388,6 +395,33 @@ fn userns_capabilities(ctx: &Ctx) -> Verdict {
     for field in ["CapBnd", "CapEff", "CapPrm", "CapInh", "CapAmb"] {
         ensure_eq!(facts.status(field), "0000000000200001", "{field}");
     }
+    Ok(())
+}
+
+/// The files of `lo` belong to what is id 0 of the owner when the network namespace is made: to nobody without ids.
+fn userns_network(ctx: &Ctx) -> Verdict {
+    let mut b = ctx.bundle()?;
+    b.user_namespace(100_000)?;
+    b.steps(&[&["stat", "/sys/class/net/lo/mtu"], &["read", "/sys/class/net/lo/flags"]]);
+    let out = ctx.run(&b)?.ok()?;
+    let lines = Facts::lines(&out.stdout)?;
+    ensure_eq!(*lines[0].get("/stat/uid"), json!(0), "owner of lo's files");
+    ensure_eq!(lines[1].str("/text").trim(), "0x9", "flags of lo (UP, LOOPBACK)");
+    Ok(())
+}
+
+/// As under an engine of an ordinary user: the runtime is root of a user namespace that does not own the network namespace
+/// it is in. Whoever leaves that does not get back.
+fn runtime_in_userns(ctx: &Ctx) -> Verdict {
+    let mut b = ctx.bundle()?;
+    b.set("/annotations", json!({"run.oci.keep_original_groups": "1"}));
+    b.remove("/linux/resources").set("/mounts/2/options", json!(["newinstance", "ptmxmode=0666"]));
+    b.save()?;
+    let id = ctx.id();
+    let cmd = ctx.program(Path::new("/usr/bin/unshare")).args(["-Urm", "--"]).arg(&ctx.settings.runtime);
+    let cmd = cmd.arg("--root").arg(ctx.scratch().join("inside")).args(["run", "-b"]).arg(&b.dir).arg(&id);
+    let facts = Facts::lines(&cmd.ok()?.stdout)?.remove(0);
+    ensure!(facts.ns("net") != own("net"), "in the network namespace of the runtime");
     Ok(())
 }
 

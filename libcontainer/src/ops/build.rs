@@ -464,6 +464,7 @@ impl Work<'_> {
             gate: self.gate,
             console: console.is_some(),
             joins_container: false,
+            can_leave_network: self.host.euid == 0 && !in_user_namespace(),
             no_pivot: self.options.no_pivot,
             no_new_keyring: self.options.no_new_keyring,
             preserve_fds: passed,

@@ -76,6 +76,7 @@ fn launch(state: &State, config: &Config, what: HotMounts) -> Result<Session> {
         gate: false,
         console: false,
         joins_container: true,
+        can_leave_network: false,
         no_pivot: false,
         no_new_keyring: true,
         preserve_fds: 0,

@@ -24,7 +24,7 @@ use crate::validate::sysctl::proc_path;
 pub fn compile_create<'a>(arena: &'a Arena, r: &Request<'_>) -> Result<Compiled<'a>, ConfigError> {
     let mut b = Builder::new(arena);
     let cgroups = b.cgroups(r.cgroup_files);
-    let stages = stages(&r.valid.namespaces, has_offsets(r));
+    let stages = stages(&r.valid.namespaces, has_offsets(r), moves_devices(r));
     if r.waits_for_cgroup {
         b.step(Op::Barrier(Phase::Cgroup), "cgroup made by systemd");
     }
@@ -57,16 +57,15 @@ pub fn compile_create<'a>(arena: &'a Arena, r: &Request<'_>) -> Result<Compiled<
 
 /// To make a network namespace takes as long as all the mounts, so the parent does it beside those; see
 /// `docs/adr/0033-beside-the-child.md`. Not where it has to belong to a user namespace of the
-/// container's, or where the child waits for something else before.
+/// container's, or where the child waits for something else before; nor in a user namespace, to which the network namespace
+/// that the parent comes from need not belong: the kernel would not let it back.
 fn parent_makes_network(r: &Request<'_>, stages: &Stages) -> bool {
     let namespaces = &r.valid.namespaces;
-    let linux = r.valid.config.linux.as_ref();
-    let moves_devices = linux.is_some_and(|linux| !linux.net_devices.is_empty());
     namespaces.creates(NamespaceKind::Network)
         && namespaces.has(NamespaceKind::Mount)
         && !namespaces.has(NamespaceKind::User)
-        && r.host.euid == 0
-        && !(stages.usher || r.waits_for_cgroup || moves_devices)
+        && r.can_leave_network
+        && !(stages.usher || r.waits_for_cgroup || moves_devices(r))
 }
 
 /// Joins, id mappings, and what has to wait for them.
@@ -98,9 +97,14 @@ fn enter_namespaces<'a>(b: &mut Builder<'a>, r: &Request<'_>, stages: &Stages) -
         b.step(Op::Conceal, "conceal");
     }
     if stages.unshare_later != 0 {
-        b.step(Op::Unshare { kinds: stages.unshare_later }, "cgroup or ipc namespace");
+        b.step(Op::Unshare { kinds: stages.unshare_later }, "cgroup, ipc or network namespace");
     }
     stages.usher.then(|| Usher { joins: b.arena.slice(&joins) })
+}
+
+/// Whether the parent moves network devices.
+fn moves_devices(r: &Request<'_>) -> bool {
+    r.valid.config.linux.as_ref().is_some_and(|linux| !linux.net_devices.is_empty())
 }
 
 fn has_offsets(r: &Request<'_>) -> bool {
@@ -271,7 +275,7 @@ mod tests {
     const NEWNET: u64 = 0x4000_0000;
 
     /// The flags of the clone, and the operations in short.
-    fn compiled(config: &Config, euid: u32) -> (u64, Vec<&'static str>) {
+    fn compiled(config: &Config, euid: u32, can_leave_network: bool) -> (u64, Vec<&'static str>) {
         let valid = validate(config).unwrap();
         let layout = Layout::Unified { mount: PathBuf::from("/sys/fs/cgroup") };
         let host = HostFacts { euid, egid: euid, layout, own_binary: (1, 2) };
@@ -289,6 +293,7 @@ mod tests {
             gate: false,
             console: false,
             joins_container: false,
+            can_leave_network,
             no_pivot: false,
             no_new_keyring: false,
             preserve_fds: 0,
@@ -298,6 +303,7 @@ mod tests {
         let word = |op: &Op<'_>| match op {
             Op::Network => Some("network"),
             Op::Loopback => Some("loopback"),
+            Op::Unshare { kinds } if u64::from(*kinds) & NEWNET != 0 => Some("unshare"),
             Op::Nodes { .. } => Some("nodes"),
             Op::Mount(mount) => match mount.source {
                 Source::Filesystem { fstype, .. } if fstype == c"sysfs" => Some("sysfs"),
@@ -312,16 +318,16 @@ mod tests {
     #[test]
     fn the_network_comes_right_before_what_depends_on_it() {
         let mut config = Config::from_slice(BUSYBOX.as_bytes()).unwrap();
-        let (flags, ops) = compiled(&config, 0);
+        let (flags, ops) = compiled(&config, 0, true);
         assert_eq!(flags & NEWNET, 0);
         assert_eq!(ops, ["mqueue", "network", "sysfs", "nodes"]);
 
         config.mounts.retain(|mount| mount.kind.as_deref() != Some("sysfs"));
-        assert_eq!(compiled(&config, 0).1, ["mqueue", "network", "nodes"]);
+        assert_eq!(compiled(&config, 0, true).1, ["mqueue", "network", "nodes"]);
     }
 
     #[test]
-    fn a_network_of_another_owner_is_made_by_the_clone() {
+    fn a_network_of_another_owner_is_made_when_that_has_its_ids() {
         let mut config = Config::from_slice(BUSYBOX.as_bytes()).unwrap();
         let user = Namespace { kind: NamespaceKind::User, path: None };
         let linux = config.linux.as_mut().unwrap();
@@ -330,10 +336,18 @@ mod tests {
         linux.uid_mappings = serde_json::from_str(ids).unwrap();
         linux.gid_mappings = serde_json::from_str(ids).unwrap();
         for euid in [0, 1000] {
-            let (flags, ops) = compiled(&config, euid);
-            assert_eq!(flags & NEWNET, NEWNET);
+            let (flags, ops) = compiled(&config, euid, euid == 0);
+            assert_eq!(flags & NEWNET, 0);
             assert_eq!(ops.iter().filter(|op| **op == "network").count(), 0);
-            assert_eq!(ops[0], "loopback");
+            assert_eq!(ops[..2], ["unshare", "loopback"]);
         }
+    }
+
+    #[test]
+    fn who_cannot_come_back_stays() {
+        let config = Config::from_slice(BUSYBOX.as_bytes()).unwrap();
+        let (flags, ops) = compiled(&config, 0, false);
+        assert_eq!(flags & NEWNET, NEWNET);
+        assert_eq!(ops, ["loopback", "mqueue", "sysfs", "nodes"]);
     }
 }

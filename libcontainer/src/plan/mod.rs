@@ -124,6 +124,8 @@ pub struct Request<'r> {
     pub console: bool,
     /// The plan is for a process that joins a container, not for its first one.
     pub joins_container: bool,
+    /// The parent may leave its network namespace, and come back.
+    pub can_leave_network: bool,
     /// `--no-pivot`
     pub no_pivot: bool,
     /// `--no-new-keyring`

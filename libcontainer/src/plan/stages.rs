@@ -20,7 +20,8 @@ pub struct Stages {
     /// Whether the process is to become id 0 of a user namespace.
     pub become_root: bool,
     /// `CLONE_NEW*` that are unshared later: the cgroup namespace, when the process is in its cgroup; and in a user
-    /// namespace the ipc namespace, whose filesystem belongs to whoever makes it.
+    /// namespace the ipc namespace, whose filesystem belongs to whoever makes it, and the network namespace, whose files
+    /// in sysfs belong to what is id 0 of the user namespace at that moment.
     pub unshare_later: u32,
 }
 
@@ -59,15 +60,21 @@ const JOIN_ORDER: [NamespaceKind; 8] = [
     NamespaceKind::Mount,
 ];
 
-/// Decides the stages; `offsets` is whether clocks are set off (`linux.timeOffsets`).
+/// Decides the stages; `offsets` is whether clocks are set off (`linux.timeOffsets`), and `devices` whether the parent moves
+/// some into the network namespace (`linux.netDevices`), which has to be there for that.
 #[must_use]
-pub fn stages(namespaces: &Namespaces<'_>, offsets: bool) -> Stages {
-    use NamespaceKind::{Cgroup, Ipc, Pid, Time, User};
+pub fn stages(namespaces: &Namespaces<'_>, offsets: bool, devices: bool) -> Stages {
+    use NamespaceKind::{Cgroup, Ipc, Network, Pid, Time, User};
     let joins: Vec<NamespaceKind> =
         JOIN_ORDER.into_iter().filter(|kind| namespaces.joins(*kind).is_some()).collect();
     let new_user = namespaces.creates(User);
     let become_root = new_user || namespaces.joins(User).is_some();
-    let late = |kind| kind == Cgroup || (kind == Ipc && become_root);
+    let late = |kind| match kind {
+        Cgroup => true,
+        Ipc => become_root,
+        Network => new_user && !devices,
+        _ => false,
+    };
     let clocks = offsets && namespaces.creates(Time);
     let flags = |later: bool| {
         let made = namespaces.iter().filter(|(kind, path)| path.is_none() && late(*kind) == later);
@@ -98,7 +105,7 @@ mod tests {
     fn every_stages() -> impl Iterator<Item = (Vec<(NamespaceKind, Option<&'static str>)>, Stages)> {
         every_combination().flat_map(|entries| {
             let spaces = Namespaces::new(entries.clone());
-            [false, true].map(|offsets| (entries.clone(), stages(&spaces, offsets)))
+            [false, true].map(|both| (entries.clone(), stages(&spaces, both, both)))
         })
     }
 
@@ -145,8 +152,20 @@ mod tests {
     fn clocks_are_set_in_a_namespace_that_is_made() {
         for entries in every_combination() {
             let spaces = Namespaces::new(entries);
-            assert_eq!(stages(&spaces, true).clocks, spaces.creates(NamespaceKind::Time));
-            assert!(!stages(&spaces, false).clocks);
+            assert_eq!(stages(&spaces, true, false).clocks, spaces.creates(NamespaceKind::Time));
+            assert!(!stages(&spaces, false, false).clocks);
+        }
+    }
+
+    #[test]
+    fn a_network_of_its_own_owner_waits_for_that_one() {
+        use NamespaceKind::{Network, User};
+        let made = Namespaces::new(vec![(Network, None), (User, None)]);
+        let network = clone_flag(Network);
+        assert_eq!(stages(&made, false, false).unshare_later, network);
+        assert_eq!(stages(&made, false, true).clone_flags & u64::from(network), u64::from(network));
+        for others in [vec![(Network, None)], vec![(Network, None), (User, Some("/ns"))]] {
+            assert_eq!(stages(&Namespaces::new(others), false, false).clone_flags, u64::from(network));
         }
     }
 
