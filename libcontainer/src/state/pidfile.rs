@@ -1,7 +1,7 @@
 //! Pid files, as engines read them.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -27,10 +27,19 @@ pub fn write(path: &Path, pid: i32) -> Result<(), PathError> {
 
 /// Removes the pid file of a process, unless it is another one's by now.
 pub fn remove(path: &Path, pid: i32) {
-    if fs::read_to_string(path).is_ok_and(|text| text == pid.to_string()) {
+    if read(path).is_ok_and(|text| text == pid.to_string()) {
         // What failed before is the error to tell.
         let _ = fs::remove_file(path);
     }
+}
+
+/// What was there before is whatever the caller had there: a FIFO must not hang the reader, nor a device fill the memory.
+fn read(path: &Path) -> std::io::Result<String> {
+    const LONGEST: u64 = 32;
+    let mut options = fs::OpenOptions::new();
+    let file = options.read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW).open(path)?;
+    let mut text = String::new();
+    file.take(LONGEST).read_to_string(&mut text).map(|_| text)
 }
 
 fn write_then_rename(temporary: &Path, path: &Path, pid: i32) -> std::io::Result<()> {
@@ -54,6 +63,21 @@ fn neighbour(path: &Path) -> PathBuf {
 mod tests {
     use super::*;
     use crate::state::tests::Scratch;
+
+    #[test]
+    fn only_the_own_one_is_removed() {
+        let scratch = Scratch::new();
+        let path = scratch.path().join("pid");
+        write(&path, 42).unwrap();
+        remove(&path, 43);
+        assert!(path.exists());
+        remove(&path, 42);
+        assert!(!path.exists());
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        remove(&path, 42);
+        assert!(path.exists());
+        remove(Path::new("/dev/zero"), 42);
+    }
 
     #[test]
     fn decimal_without_newline_and_overwriting() {
