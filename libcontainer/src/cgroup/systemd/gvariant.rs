@@ -1,7 +1,7 @@
 //! Values as text (GVariant Text Format), in which the annotations `org.systemd.property.*` are written:
 //! `uint64 5000000`, `'inactive-or-failed'`, `['a', 'b']`, `@as []`. Without the maybe types, which D-Bus does not have.
 
-use super::dbus::{MAX_DEPTH, Value, is_single_type};
+use super::dbus::{MAX_DEPTH, Value, is_object_path, is_signature, is_single_type};
 
 /// Words for types, and their codes.
 const KEYWORDS: [(&str, &str); 13] = [
@@ -178,7 +178,9 @@ impl<'a> Parser<'a> {
     fn string(&mut self, kind: Option<&str>) -> Parsed {
         let text = self.quoted()?;
         Ok(match kind {
+            Some("o") if !is_object_path(&text) => return Err("the path of an object, such as '/a/b'"),
             Some("o") => Value::ObjectPath(text),
+            Some("g") if !is_signature(&text) => return Err("a signature, such as 'as'"),
             Some("g") => Value::Signature(text),
             _ => Value::String(text),
         })
@@ -310,6 +312,8 @@ mod tests {
             ("b'ab'", Value::bytes(b"ab\0")),
             ("('x', uint32 3)", Value::Struct(vec![text("x"), Value::Uint32(3)])),
             ("<'x'>", Value::variant(text("x"))),
+            ("@g 'a{sv}u'", Value::Signature("a{sv}u".into())),
+            ("@o '/'", Value::ObjectPath("/".into())),
             ("objectpath '/a'", Value::ObjectPath("/a".into())),
             (
                 "{'k': <1>}",
@@ -355,6 +359,11 @@ mod tests {
             "--1",
             "0x",
             "string 5",
+            "@g 'rw'",
+            "signature '('",
+            "objectpath 'a'",
+            "@o '/a/'",
+            "@o '/a-b'",
             "99999999999999999999999999999999999999999999",
         ] {
             assert!(parse(written).is_err(), "{written:?} is {:?}", parse(written));

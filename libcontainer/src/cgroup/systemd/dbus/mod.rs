@@ -22,7 +22,7 @@ pub(super) use address::Address;
 pub(super) use connection::{Connection, Match};
 pub(super) use message::{Call, Message};
 pub(super) use value::Value;
-pub(super) use wire::{MAX_DEPTH, is_single_type};
+pub(super) use wire::{MAX_DEPTH, is_object_path, is_signature, is_single_type};
 
 use crate::error::Strerror;
 

@@ -111,9 +111,11 @@ proptest! {
 
     #[test]
     fn noise_is_no_value(bytes in prop::collection::vec(any::<u8>(), 0..200), signature in "[ybnqiuxtdsoghva(){}]{0,12}") {
-        let mut w = Writer::default();
-        w.value(&Value::Signature(signature.clone())).unwrap();
-        if Reader::new(&w.bytes, 0, false).signature().is_ok() {
+        let written = [&[signature.len() as u8], signature.as_bytes(), &[0]].concat();
+        let read = Reader::new(&written, 0, false).signature();
+        let sent = Writer::default().value(&Value::Signature(signature.clone()));
+        prop_assert_eq!(read.is_ok(), sent.is_ok());
+        if read.is_ok() {
             let _ = Reader::new(&bytes, 0, false).values(&signature);
         }
     }

@@ -44,6 +44,9 @@ impl Writer {
     }
 
     fn signature(&mut self, signature: &str) -> Result<()> {
+        if !is_signature(signature) {
+            return Err(Error::Unsendable { what: "a signature is not one" });
+        }
         let length = u8::try_from(signature.len());
         self.bytes.push(length.map_err(|_| Error::Unsendable { what: "a signature is too long" })?);
         self.bytes.extend(signature.as_bytes());
@@ -62,7 +65,9 @@ impl Writer {
             Value::Int64(n) => self.number(n.to_le_bytes()),
             Value::Uint64(n) => self.number(n.to_le_bytes()),
             Value::Double(n) => self.number(n.to_le_bytes()),
-            Value::String(s) | Value::ObjectPath(s) => self.text(s)?,
+            Value::String(s) => self.text(s)?,
+            Value::ObjectPath(s) if is_object_path(s) => self.text(s)?,
+            Value::ObjectPath(_) => return Err(Error::Unsendable { what: "an object path is not one" }),
             Value::Signature(s) => self.signature(s)?,
             Value::Array(element, items) => self.array(element, items)?,
             Value::Struct(fields) => {
@@ -177,6 +182,11 @@ impl<'a> Reader<'a> {
         self.terminated(length)
     }
 
+    fn object_path(&mut self) -> Result<String> {
+        let path = self.text()?;
+        if is_object_path(&path) { Ok(path) } else { malformed("an object path is not one") }
+    }
+
     pub fn signature(&mut self) -> Result<String> {
         let length = usize::from(self.take(1)?[0]);
         let signature = self.terminated(length)?;
@@ -215,7 +225,7 @@ impl<'a> Reader<'a> {
             Some(b't') => Value::Uint64(u64::from_le_bytes(self.number()?)),
             Some(b'd') => Value::Double(f64::from_le_bytes(self.number()?)),
             Some(b's') => Value::String(self.text()?),
-            Some(b'o') => Value::ObjectPath(self.text()?),
+            Some(b'o') => Value::ObjectPath(self.object_path()?),
             Some(b'g') => Value::Signature(self.signature()?),
             Some(b'v') => {
                 let inner = self.signature()?;
@@ -270,7 +280,7 @@ fn split_type(signature: &str) -> (&str, &str) {
 }
 
 /// Whether these are complete types, one after the other.
-fn is_signature(signature: &str) -> bool {
+pub fn is_signature(signature: &str) -> bool {
     let mut rest = signature.as_bytes();
     while !rest.is_empty() {
         match type_length(rest, 0) {
@@ -279,6 +289,14 @@ fn is_signature(signature: &str) -> bool {
         }
     }
     signature.len() <= MAX_SIGNATURE
+}
+
+/// Whether this can name an object: `/`, or words of letters, digits and `_` with a slash before each. A bus closes the
+/// connection of whoever sends another.
+pub fn is_object_path(path: &str) -> bool {
+    let is_word =
+        |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    path == "/" || path.strip_prefix('/').is_some_and(|words| words.split('/').all(is_word))
 }
 
 /// Whether this is one complete type.
