@@ -59,7 +59,7 @@ fn state_full(ctx: &Ctx) -> Verdict {
     let left = root.join(&id).exists();
     ctx.bare().arg("--root").arg(&root).args(["delete", "--force", &id]).run()?;
     sys::detach(&root)?;
-    out.refused(&["no space left"])?;
+    out.refused(&["no space left", "--root"])?;
     ensure!(!left, "a directory of the container is left");
     ctx.nothing_left(&id)
 }

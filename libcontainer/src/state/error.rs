@@ -1,8 +1,10 @@
 //! What can be wrong with an id or with a container's state.
 
-use std::path::PathBuf;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
 
 use super::{Operation, Status};
+use crate::error::{PathError, Strerror};
 
 /// An id, a state directory or a status that does not allow what was asked.
 ///
@@ -138,6 +140,16 @@ pub enum StateError {
         /// The id.
         id: String,
     },
+    /// The filesystem of the state root has no room for what has to be remembered.
+    #[error("{doing} {}: {} (free space there, or choose another --root)", path.display(), Strerror(source))]
+    NoRoom {
+        /// The system call.
+        doing: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// The fallback state root belongs to somebody else.
     #[error("{} is not a directory that only this user can write (set XDG_RUNTIME_DIR or give --root)",
             path.display())]
@@ -145,6 +157,25 @@ pub enum StateError {
         /// The directory.
         path: PathBuf,
     },
+}
+
+impl StateError {
+    /// As [`PathError::doing`], for what is made below the state root.
+    pub(super) fn making<E: Into<io::Error>>(
+        doing: &'static str,
+        path: &Path,
+    ) -> impl FnOnce(E) -> crate::Error + use<E> {
+        let path = path.to_path_buf();
+        move |source| {
+            let source = source.into();
+            match source.kind() {
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+                    StateError::NoRoom { doing, path, source }.into()
+                }
+                _ => PathError { doing, path, source }.into(),
+            }
+        }
+    }
 }
 
 /// Who has the lock of a container.

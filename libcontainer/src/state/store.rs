@@ -99,7 +99,7 @@ impl Store {
         match made {
             Ok(()) => Ok(()),
             Err(Errno::EXIST) => Err(StateError::Exists { id: id.to_string() }.into()),
-            Err(e) => Err(PathError::doing("mkdir", path)(e).into()),
+            Err(e) => Err(StateError::making("mkdir", path)(e)),
         }
     }
 
@@ -161,7 +161,7 @@ impl Store {
     fn make_root(&self) -> Result<()> {
         let mut builder = fs::DirBuilder::new();
         let made = builder.recursive(true).mode(0o1700).create(&self.root);
-        Ok(made.map_err(PathError::doing("mkdir", &self.root))?)
+        made.map_err(StateError::making("mkdir", &self.root))
     }
 }
 
@@ -238,11 +238,11 @@ impl Entry {
     ///
     /// # Errors
     ///
-    /// [`PathError`] naming the file.
+    /// [`PathError`] naming the file, [`StateError::NoRoom`] where the filesystem is full.
     pub fn write_state(&self, _own: &Lock, state: &State) -> Result<()> {
         let path = self.path.join(STATE_FILE);
         let bytes = state.to_json().map_err(|e| PathError::doing("write", &path)(io::Error::from(e)))?;
-        Ok(self.replace(STATE_TEMPORARY, STATE_FILE, &bytes).map_err(PathError::doing("write", &path))?)
+        self.replace(STATE_TEMPORARY, STATE_FILE, &bytes).map_err(StateError::making("write", &path))
     }
 
     /// Reads `state.json`.
@@ -268,10 +268,10 @@ impl Entry {
     ///
     /// # Errors
     ///
-    /// [`PathError`] naming the file.
+    /// [`PathError`] naming the file, [`StateError::NoRoom`] where the filesystem is full.
     pub fn write_config(&self, _own: &Lock, bytes: &[u8]) -> Result<()> {
         let written = self.replace(CONFIG_TEMPORARY, CONFIG_FILE, bytes);
-        Ok(written.map_err(PathError::doing("write", &self.path.join(CONFIG_FILE)))?)
+        written.map_err(StateError::making("write", &self.path.join(CONFIG_FILE)))
     }
 
     /// The bytes of `config.json` as they were at `create`.
