@@ -263,11 +263,54 @@ pub const CHECKS: &[Check] = &[
         until_ok sh -c 'docker inspect -f "{{.State.Health.Status}}" $N | grep -w healthy'; docker inspect -f '{{.State.Health.Status}}' $N"#,
         "healthy\n",
     ),
+    same(
+        "update",
+        r#"start --memory 64m $I sleep 100; docker update --memory 48m --memory-swap 48m --pids-limit 30 --cpus 0.3 $N >/dev/null; echo $?
+        docker exec $N sh -c 'cd /sys/fs/cgroup; cat memory/memory.limit_in_bytes pids/pids.max cpu/cpu.cfs_quota_us memory.max pids.max cpu.max 2>/dev/null'
+        docker inspect -f '{{.HostConfig.Memory}}' $N"#,
+    ),
+    check(
+        "cp",
+        r#"start $I sleep 100; echo host > $T/f; docker cp $T/f $N:/etc/f; docker exec $N cat /etc/f
+        docker exec $N sh -c 'echo guest > /tmp/g'; docker cp $N:/tmp/g $T/g; cat $T/g"#,
+        "host\nguest\n",
+    ),
+    check(
+        "--init",
+        r#"needs docker-init; start --init $I sh -c '(sleep 0.1 &); exec sleep 100'; docker exec $N cat /proc/1/comm
+        until_ok docker exec $N sh -c '[ $(ls -d /proc/[0-9]* | wc -l) -le 5 ]'
+        docker exec $N sh -c 'grep -l "State:.Z" /proc/[0-9]*/status | wc -l'; docker stop $N >/dev/null; state"#,
+        "docker-init\n0\nexited 143\n",
+    ),
+    same(
+        "--cgroupns",
+        r#"for n in host private; do run --cgroupns $n $I sh -c 'cat /proc/self/cgroup; grep cgroup /proc/self/mountinfo | cut -d" " -f4-6'; done | sed 's/[0-9a-f]\{64\}/ID/'"#,
+    ),
+    same(
+        "checkpoint",
+        r#"start $I sleep 100; docker checkpoint create $N one >/dev/null 2>&1; echo $?; state"#,
+    ),
+    check(
+        "--sysctl, ip_forward",
+        r#"run --sysctl net.ipv4.ip_forward=1 $I cat /proc/sys/net/ipv4/ip_forward"#,
+        "1\n",
+    ),
+    check(
+        "-it",
+        r#"terminal "docker run --rm -it --runtime $RT $I sh -c 'tty; sleep 0.5; stty size; echo \$((6 * 7))'" | tr -d '\r'"#,
+        "/dev/pts/0\n33 77\n42\n",
+    ),
+    check(
+        "network of one's own",
+        r#"docker network create $N >/dev/null; start --network $N $I sleep 100
+        run --network $N $I sh -c 'ping -c 1 -W 2 '$N' | grep -c "1 packets received"'; docker rm -f $N >/dev/null; docker network rm $N >/dev/null"#,
+        "1\n",
+    ),
     same("stats", r#"start $I sleep 100; docker stats --no-stream --format '{{.PIDs}}' $N"#),
     check(
         "several at once",
-        r#"for n in 1 2 3 4 5 6; do run $I echo $n > $T/$n & done; wait; cat $T/*"#,
-        "1\n2\n3\n4\n5\n6\n",
+        r#"for n in $(seq 20); do run $I echo $n > $T/$n & done; wait; sort -n $T/* | tr '\n' ' '"#,
+        "1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 ",
     ),
     // What hides a file below /proc is each runtime's own choice; that it hides is another check.
     same(
