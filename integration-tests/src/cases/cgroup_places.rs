@@ -21,7 +21,9 @@ pub fn cases() -> Vec<Case> {
     ];
     let existing = Case::new("cgroup-v2/existing-survives", &["OPS-18"], existing_survives);
     let killed = Case::new("cgroup/killed-before", &["CG-01"], killed_before).needs(&[Need::Root]);
-    let alone = [existing.needs(&[Need::Unified]), killed.practice(), of_memory()];
+    let caller = Case::new("cgroup/caller-killed-before", &["CG-01"], caller_killed_before);
+    let killed = [killed, caller.needs(&[Need::Root])].map(Case::practice);
+    let alone = [existing.needs(&[Need::Unified]), of_memory()].into_iter().chain(killed);
     cases.into_iter().flatten().chain(alone).map(with_deviations).collect()
 }
 
@@ -31,6 +33,8 @@ const DEVIATIONS: &[(&str, &str, &str, &str)] = &[
     ("populated-is-refused", "crun", "1", "puts the container in with the others"),
     ("existing-survives", "runc", "1", "removes an empty cgroup that it has not made"),
     ("existing-survives", "crun", "1", "removes an empty cgroup that it has not made"),
+    ("killed-before", "crun", "1", "is killed in such a cgroup"),
+    ("caller-killed-before", "crun", "1", "is killed when called in such a cgroup"),
     ("no-controller", "runc", "1", "names the file, not the member"),
     ("no-controller", "crun", "1", "names the file, not the member, and leaves the cgroup"),
     ("refusal-of-the-kernel", "runc", "1", "names the file, not the member; ignores memory.useHierarchy"),
@@ -127,6 +131,34 @@ fn killed_before(ctx: &Ctx) -> Verdict {
     if killed.is_empty() {
         return Err(Failure::skip("there is no cgroup.kill (Linux 5.14, on a unified hierarchy)"));
     }
+    Ok(())
+}
+
+/// The same in the cgroup that the runtime is called in: the kernel compares the two.
+fn caller_killed_before(ctx: &Ctx) -> Verdict {
+    let name = ctx.id();
+    let Some(dir) = dirs(&name).into_iter().find(|dir| dir.with_file_name("cgroup.threads").exists()) else {
+        return Err(Failure::skip("there is no unified hierarchy"));
+    };
+    let back = cgroup::dir_of(std::process::id() as i32, "")?;
+    fs::create_dir(&dir)?;
+    if fs::write(dir.join("cgroup.kill"), "1").is_err() {
+        fs::remove_dir(&dir)?;
+        return Err(Failure::skip("there is no cgroup.kill (Linux 5.14)"));
+    }
+    let other = at(ctx, &ctx.id())?;
+    fs::write(dir.join("cgroup.procs"), "0")?;
+    let lives = ctx.start(&other).and_then(|c| {
+        let out = ctx.rt(["exec", &c.id, "/bin/probe", "say", "x"]).run()?;
+        let inside = cgroup::path_of(&c.proc_file("cgroup")?, "");
+        c.delete_force()?;
+        out.exits(0)?;
+        Ok(inside)
+    });
+    fs::write(back.join("cgroup.procs"), "0")?;
+    fs::remove_dir(&dir)?;
+    let inside = lives?;
+    ensure!(inside.as_ref().is_some_and(|path| !path.contains(&name)), "cgroup: {inside:?}");
     Ok(())
 }
 

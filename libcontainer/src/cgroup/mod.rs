@@ -86,7 +86,7 @@ impl Member {
 
     /// Whether to use `CLONE_INTO_CGROUP`. Since Linux 6.14 the kernel kills whom it clones into a cgroup in which
     /// `cgroup.kill` was ever written, because it compares the number of such writes with that of the caller's cgroup.
-    /// Of a cgroup that somebody else has made that cannot be told; who joins it after the clone is safe.
+    /// A cgroup that somebody else has made may well have such a past; who joins it after the clone is safe.
     fn can_be_born_in(&self) -> bool {
         self.made > 0
     }

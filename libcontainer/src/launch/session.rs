@@ -17,6 +17,7 @@ use super::sys::{reap, signal};
 use crate::cgroup::Cgroup;
 use crate::error::{Error, Result, SyscallError};
 use crate::plan::{Compiled, Demand, Origin};
+use crate::state::process::{ProcessStat, stat};
 
 const INIT: &str = "container init";
 
@@ -43,6 +44,8 @@ pub(crate) struct Session {
     /// In the runtime's pid namespace.
     pub pid: i32,
     pub pidfd: OwnedFd,
+    /// When it began, in clock ticks since boot, if that is known already.
+    pub start_time: Option<u64>,
     origins: Vec<Origin>,
     program: String,
     /// What errors call the child.
@@ -91,7 +94,8 @@ impl Session {
                 .map_err(SyscallError::calling("socketpair"))?;
         let protected = if compiled.protects_binary { Some(ProtectedBinary::open()?) } else { None };
         let own_binary = protected.as_ref().map(ProtectedBinary::for_child);
-        let (pid, pidfd) = clone(&compiled, &theirs, &mut prepared, own_binary, cgroup, preserve_fds)?;
+        let Child { pid, pidfd, stat } =
+            clone(&compiled, &theirs, &mut prepared, own_binary, cgroup, preserve_fds)?;
         drop(theirs);
         drop(prepared);
         let ops = compiled.plan.ops;
@@ -105,7 +109,9 @@ impl Session {
         });
         let asks = hand_over.is_some() || ops.iter().any(|op| matches!(op, Op::Barrier(_) | Op::Console(_)));
         let session = Session::resume(ours, pid, pidfd, program);
-        let mut session = Session { origins, who, started: false, watched, hand_over, asks, ..session };
+        let start_time = stat.map(|stat| stat.start_time);
+        let mut session =
+            Session { origins, who, started: false, watched, hand_over, asks, start_time, ..session };
         if ops.iter().any(|op| matches!(op, Op::Network))
             && let Err(error) = hand_network_over(session.socket.as_fd())
         {
@@ -135,6 +141,7 @@ impl Session {
             socket,
             pid,
             pidfd,
+            start_time: None,
             origins: Vec::new(),
             program,
             who: INIT,
@@ -167,6 +174,7 @@ impl Session {
                 let pidfd = opened.map_err(SyscallError::calling("pidfd_open"))?;
                 reap(usher).map_err(SyscallError::calling("waitid"))?;
                 self.pidfd = pidfd;
+                self.start_time = None;
                 Ok(())
             }
             Some(frame) => Err(self.failed(&frame)),
@@ -369,7 +377,7 @@ impl Session {
     }
 }
 
-/// The clone itself; and, where the kernel does not take the cgroup, once more without it.
+/// The clone itself; and, where the kernel does not take the cgroup or kills the child in it, once more without it.
 fn clone(
     compiled: &Compiled<'_>,
     theirs: &OwnedFd,
@@ -377,7 +385,7 @@ fn clone(
     own_binary: Option<OwnBinary<'_>>,
     cgroup: &Cgroup,
     preserve_fds: u32,
-) -> Result<(i32, OwnedFd)> {
+) -> Result<Child> {
     let plan = &compiled.plan;
     let attempt = |plan: &Plan<'_>, prepared: &Prepared, cgroup: Option<BorrowedFd<'_>>| {
         let slots = prepared.slots();
@@ -394,18 +402,43 @@ fn clone(
         })
     };
     let unified = if cgroup.needs_manager() { None } else { cgroup.unified_dir()? };
-    match attempt(plan, prepared, unified) {
-        Err(Errno::NOSYS | Errno::TOOBIG | Errno::BUSY | Errno::OPNOTSUPP | Errno::ACCESS | Errno::INVAL)
-            if unified.is_some() =>
-        {
-            let files = cgroup.join_fds(false)?.into_iter();
-            let cgroups: Vec<Slot> = files.map(|fd| Slot(prepared.add(fd))).collect();
-            let plan = Plan { cgroups: &cgroups, ..*plan };
-            Ok(attempt(&plan, prepared, None).map_err(SyscallError::calling("clone3"))?)
-        }
-        other => Ok(other.map_err(SyscallError::calling("clone3"))?),
+    let child = |(pid, pidfd)| Child { pid, pidfd, stat: None };
+    let born = match attempt(plan, prepared, unified).map(child) {
+        Ok(child) if unified.is_some() => child.looked_at(),
+        Err(errno) if unified.is_some() && REFUSED.contains(&errno) => None,
+        done => Some(done.map_err(SyscallError::calling("clone3"))?),
+    };
+    if let Some(child) = born {
+        return Ok(child);
+    }
+    let files = cgroup.join_fds(false)?.into_iter();
+    let cgroups: Vec<Slot> = files.map(|fd| Slot(prepared.add(fd))).collect();
+    let plan = Plan { cgroups: &cgroups, ..*plan };
+    Ok(attempt(&plan, prepared, None).map(child).map_err(SyscallError::calling("clone3"))?)
+}
+
+/// Who was cloned.
+struct Child {
+    pid: i32,
+    pidfd: OwnedFd,
+    /// What was seen of it, if it was looked at.
+    stat: Option<ProcessStat>,
+}
+
+impl Child {
+    /// Since Linux 6.14 the kernel kills whom it clones into a cgroup, before its first instruction, if `cgroup.kill` was
+    /// not written as often in there as in the cgroup of the caller. Who joins after the clone is safe. Gives nothing,
+    /// then, and the child is reaped. (Where something else has killed it that early, it is made once more in vain.)
+    fn looked_at(self) -> Option<Child> {
+        let stat = stat(self.pid).ok();
+        let stillborn = stat.is_some_and(|stat| stat.is_killed) && reap(self.pidfd.as_fd()).is_ok();
+        (!stillborn).then_some(Child { stat, ..self })
     }
 }
+
+/// What kernels say that do not clone into a cgroup, or not into this one.
+const REFUSED: [Errno; 6] =
+    [Errno::NOSYS, Errno::TOOBIG, Errno::BUSY, Errno::OPNOTSUPP, Errno::ACCESS, Errno::INVAL];
 
 /// What stays open in the child, sorted.
 fn keep_list(slots: &[RawFd], own: impl Iterator<Item = RawFd>, preserve_fds: u32) -> Vec<RawFd> {

@@ -581,9 +581,13 @@ impl Work<'_> {
 
 /// Writes down who the container's process is.
 fn record_process(site: &mut Site, state: &mut State) -> Result<()> {
-    let pid = site.session()?.pid;
-    let process = ProcessRef::of(pid).map_err(PathError::doing("read", &stat_path(pid)))?;
-    (state.pid, state.start_time) = (Some(process.pid), process.start_time);
+    let session = site.session()?;
+    let pid = session.pid;
+    let start_time = match session.start_time {
+        Some(known) => known,
+        None => ProcessRef::of(pid).map_err(PathError::doing("read", &stat_path(pid)))?.start_time,
+    };
+    (state.pid, state.start_time) = (Some(pid), start_time);
     site.write_state(state)
 }
 

@@ -27,6 +27,8 @@ pub struct ProcessStat {
     pub start_time: u64,
     /// Whether it has executed a program since it was cloned.
     pub has_executed: bool,
+    /// Whether SIGKILL has been sent to it, from that moment on. (Only for whoever may trace it; otherwise it says no.)
+    pub is_killed: bool,
 }
 
 impl ProcessStat {
@@ -102,7 +104,9 @@ fn parse_stat(text: &[u8]) -> Option<ProcessStat> {
     // Field 3 was taken; the flags are field 9, and the start time is field 22.
     let flags = number(5)?;
     let start_time = number(12)?;
-    Some(ProcessStat { state, start_time, has_executed: flags & FORKED_NOT_EXECUTED == 0 })
+    // Field 52, the exit code, is in Linux 3.5 and later. A fatal signal is in it before the process has noticed.
+    let is_killed = number(29) == Some(9);
+    Some(ProcessStat { state, start_time, has_executed: flags & FORKED_NOT_EXECUTED == 0, is_killed })
 }
 
 #[cfg(test)]
@@ -115,7 +119,8 @@ mod tests {
         for name in ["sh", "a b", ") Z 1 (", "(((", ""] {
             let text = format!("77 ({name}) {rest}");
             let stat = parse_stat(text.as_bytes()).unwrap();
-            let expected = ProcessStat { state: b'S', start_time: 4242, has_executed: true };
+            let expected =
+                ProcessStat { state: b'S', start_time: 4242, has_executed: true, is_killed: false };
             assert_eq!(stat, expected, "{name:?}");
         }
         let forked = parse_stat(b"77 (x) S 1 2 3 4 -1 4194368 7 8 9 10 11 12 13 14 15 16 17 18 4242 20 21\n");
@@ -144,6 +149,18 @@ mod tests {
         rustix::event::poll(&mut poll, None).unwrap();
         assert!(!process.is_ok_and(|p| p.is_alive()));
         child.wait().unwrap();
+    }
+
+    #[test]
+    fn who_is_killed_is_known_at_once() {
+        for _ in 0..20 {
+            let mut child = std::process::Command::new("/bin/sleep").arg("100").spawn().unwrap();
+            let pid = child.id() as i32;
+            assert!(!stat(pid).unwrap().is_killed);
+            child.kill().unwrap();
+            assert!(stat(pid).unwrap().is_killed);
+            child.wait().unwrap();
+        }
     }
 
     #[test]
