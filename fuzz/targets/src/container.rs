@@ -55,6 +55,7 @@ fn compile(config: &Config) {
             bundle: Path::new("/bundle"),
             rootfs: Path::new("/bundle/rootfs"),
             host: &host,
+            can_leave_network: euid == 0,
             cgroup_dirs: &dirs,
             cgroup_files: 1,
             waits_for_cgroup: gate,
