@@ -206,6 +206,13 @@ impl InitFailure {
         self.step == Step::Setns && self.source.raw_os_error() == Some(libc::ESRCH)
     }
 
+    /// Whether no process could be made where others were to be joined: for want of memory, or because their pid
+    /// namespace ends, of which the kernel says the same (pid_namespaces(7)).
+    #[must_use]
+    pub fn has_no_room(&self) -> bool {
+        self.step == Step::Clone && self.source.raw_os_error() == Some(libc::ENOMEM)
+    }
+
     /// Engines look for these very words.
     fn program_words(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (name, why) = (&self.program, Strerror(&self.source));

@@ -78,10 +78,12 @@ fn begin(
 fn explain_end(error: Error, state: &State) -> Error {
     // What kills a container kills its processes one after the other.
     const MOMENT: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+    const SOON: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
     // Its namespaces go before its pidfd tells: on a busy machine, long before.
     const CERTAIN: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
     let within = |error: &Error| match error {
         Error::Launch(LaunchError::Init(failure)) if failure.has_no_process() => CERTAIN,
+        Error::Launch(LaunchError::Init(failure)) if failure.has_no_room() => SOON,
         Error::Launch(e) if e.is_death() => MOMENT,
         _ => Timespec::default(),
     };

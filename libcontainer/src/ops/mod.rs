@@ -48,14 +48,22 @@ pub use update::{UpdateOptions, update};
 
 pub use crate::plan::HotMounts;
 
-use crate::error::{Error, Result};
-use crate::state::{ContainerId, Entry, State, StateError, Status, Store};
+use std::io;
+
+use crate::error::{Error, PathError, Result};
+use crate::state::{ContainerId, Entry, START_SOCKET, State, StateError, Status, Store};
 
 /// Of a container that has ended meanwhile, that is what has to be said, and not what became of its files: an engine would
 /// read the kernel's words as those about a missing program.
 fn explain_end(error: Error, state: &State) -> Error {
     let has_ended = || state.init().is_none_or(|process| !process.is_alive());
+    // Only the container's first process listens at the gate: a process that ends gives that up before it is dead.
+    let is_ending =
+        |e: &PathError| e.path.ends_with(START_SOCKET) && e.source.kind() == io::ErrorKind::ConnectionRefused;
     match error {
+        Error::Path(e) if is_ending(&e) => {
+            StateError::NotRunning { id: state.id.clone(), status: Status::Stopped }.into()
+        }
         Error::Cgroup(_) | Error::Path(_) if has_ended() => {
             StateError::NotRunning { id: state.id.clone(), status: Status::Stopped }.into()
         }
