@@ -78,6 +78,7 @@ fn begin(
 fn explain_end(error: Error, state: &State) -> Error {
     // What kills a container kills its processes one after the other.
     const MOMENT: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+    // Its end and a want of memory sound alike, and who wants memory should not wait for long.
     const SOON: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
     // Its namespaces go before its pidfd tells: on a busy machine, long before.
     const CERTAIN: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };

@@ -60,15 +60,15 @@ fn explain_end(error: Error, state: &State) -> Error {
     // Only the container's first process listens at the gate: a process that ends gives that up before it is dead.
     let is_ending =
         |e: &PathError| e.path.ends_with(START_SOCKET) && e.source.kind() == io::ErrorKind::ConnectionRefused;
-    match error {
-        Error::Path(e) if is_ending(&e) => {
-            StateError::NotRunning { id: state.id.clone(), status: Status::Stopped }.into()
-        }
-        Error::Cgroup(_) | Error::Path(_) if has_ended() => {
-            StateError::NotRunning { id: state.id.clone(), status: Status::Stopped }.into()
-        }
-        error => error,
+    let is_its_end = match &error {
+        Error::Path(e) => is_ending(e) || has_ended(),
+        Error::Cgroup(_) => has_ended(),
+        _ => false,
+    };
+    if !is_its_end {
+        return error;
     }
+    StateError::NotRunning { id: state.id.clone(), status: Status::Stopped }.into()
 }
 
 /// A container that exists, without its lock.
