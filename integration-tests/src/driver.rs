@@ -197,11 +197,13 @@ fn judge(settings: &Settings, name: &str, case_id: &str) -> Outcome {
         if let Some(reason) = case.needs.iter().find_map(|n| ctx.host.lacks(*n)) {
             return Err(Failure::skip(reason));
         }
+        leaks::restore_null();
         let before = Snapshot::take();
         let options = cgroup::options();
         let verdict = catch_unwind(AssertUnwindSafe(|| (case.body)(&ctx)))
             .unwrap_or_else(|_| Err(Failure::new("the case panicked; see its log")));
         let leaks = find_leaks(&ctx, &before, case_id);
+        leaks::restore_null();
         if ctx.host.is_root() {
             cgroup::restore_options(&options)?;
         }

@@ -2,7 +2,8 @@
 
 use crate::{cgroup, sys};
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -59,6 +60,21 @@ fn open_fds() -> BTreeSet<String> {
         })
         .collect()
 }
+
+/// Gives `/dev/null` back to root, and to everybody. It is one for the whole machine, and a runtime that gives it to
+/// the container's user changes what every later case sees. `process/stdio-owner` judges that runtime.
+pub fn restore_null() {
+    let Ok(null) = fs::metadata(NULL) else { return };
+    if (null.uid(), null.gid()) != (0, 0) {
+        // Without privileges it could not have been given away either.
+        let _ = chown(NULL, Some(0), Some(0));
+    }
+    if null.mode() & 0o7777 != 0o666 {
+        let _ = fs::set_permissions(NULL, Permissions::from_mode(0o666));
+    }
+}
+
+const NULL: &str = "/dev/null";
 
 /// The processes below this one, nearest first.
 pub fn descendants(of: i32) -> Vec<i32> {

@@ -34,6 +34,12 @@ const KNOWN: &[(&str, &str, &str, &str)] = &[
     ("threat/state-directory-is-symlink", "runc", "1.1", "follows a link in its state directory"),
     ("escape/forged-procfs-of-the-image", "runc", "1.1", "writes kernel parameters to the image's /proc"),
     ("escape/users-are-numbers", "runc", "1.1", "cuts a uid to 32 bits: 4294967296 is root"),
+    (
+        "escape/null-device-of-the-host-by-exec",
+        "runc",
+        "1.1",
+        "leaves the host's null device to what `exec` starts",
+    ),
     ("mishap/frozen-below", "runc", "1.1", "issue 2105: thaws the container's own cgroup only"),
     ("escape/sibling-cgroup", "runc", "1.1", "takes a path that only begins like the container's cgroup"),
     ("swap/device-made", "runc", "1.1", "CVE-2024-45310: makes nodes on the host"),

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 
 pub fn cases() -> Vec<Case> {
@@ -22,6 +22,9 @@ pub fn cases() -> Vec<Case> {
         case("program-below-a-descriptor", &["LNX-01"], program_below_descriptor).limit(120),
         case("null-device-of-a-bound-dev", &["MASK-03"], null_devices)
             .needs(&[Need::Capability(27, "CAP_MKNOD")]),
+        case("null-device-of-the-host", &["PROC-17"], null_device_of_host).needs(&[Need::Root]),
+        case("null-device-of-the-host-by-exec", &["PROC-17"], null_device_of_host_by_exec)
+            .needs(&[Need::Root]),
         case("dev-is-link-to-other-devices", &["LNX-04"], dev_is_link),
         case("console-is-link", &["DEV-15"], console_is_link),
         case("forged-devpts", &["DEV-15"], forged_devpts).needs(&[Need::Capability(27, "CAP_MKNOD")]),
@@ -99,6 +102,43 @@ fn program_below_descriptor(ctx: &Ctx) -> Verdict {
             fs::remove_dir_all(&b.dir)?;
         }
     }
+    Ok(())
+}
+
+/// Standard input is the host's null device, of which root of the container is no less the owner than the host's: it
+/// could give it away, or forbid it to all the world.
+fn null_device_of_host(ctx: &Ctx) -> Verdict {
+    let c = ctx.sleeper()?;
+    has_own_null(c.pid)?;
+    c.delete_force()?;
+    host_null_is_untouched()
+}
+
+fn null_device_of_host_by_exec(ctx: &Ctx) -> Verdict {
+    let c = ctx.sleeper()?;
+    let file = ctx.scratch().join("exec.pid");
+    let path = file.to_string_lossy().into_owned();
+    c.exec(&["--detach", "--user", "1234", "--pid-file", &path], &[&["sleep"]]).ok()?;
+    let text = fs::read_to_string(&file)?;
+    let pid = text.parse().map_err(|_| Failure::new(format!("pid file holds {text:?}")))?;
+    has_own_null(pid)?;
+    c.delete_force()?;
+    host_null_is_untouched()
+}
+
+fn has_own_null(pid: i32) -> Verdict {
+    let place = |path: &str| fs::metadata(path).map(|m| (m.dev(), m.ino(), m.rdev()));
+    let (outside, within) = (place("/dev/null")?, place(&format!("/proc/{pid}/root/dev/null"))?);
+    let stdin = place(&format!("/proc/{pid}/fd/0"))?;
+    ensure_eq!(stdin.2, outside.2, "number of the device that is standard input");
+    ensure!(stdin != outside, "standard input is the node of the host's /dev/null");
+    ensure!(stdin == within, "standard input is {stdin:?}, the container's /dev/null {within:?}");
+    Ok(())
+}
+
+fn host_null_is_untouched() -> Verdict {
+    let null = fs::metadata("/dev/null")?;
+    ensure_eq!((null.uid(), null.gid()), (0, 0), "owner of the host's /dev/null");
     Ok(())
 }
 

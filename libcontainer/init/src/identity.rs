@@ -2,8 +2,7 @@
 
 use core::ffi::CStr;
 
-use rustix::fd::{AsFd, BorrowedFd};
-use rustix::fs::{Gid, Uid, fchown, fstat, major, minor};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, chdir, setrlimit};
 use rustix::thread::set_keep_capabilities;
@@ -12,6 +11,7 @@ use crate::channel::{At, Result, retry};
 use crate::frame::Step;
 use crate::paths::PATH_MAX;
 use crate::plan::{Capabilities, Identity};
+use crate::stdio;
 use crate::sys::{self, CapSets};
 
 const CAP_SYS_ADMIN: u64 = 1 << 21;
@@ -21,10 +21,13 @@ const CAP_SYS_ADMIN: u64 = 1 << 21;
 /// The order is the kernel's: the bounding set while `CAP_SETPCAP` is there; groups and gid while uid is 0; then uid
 /// with `PR_SET_KEEPCAPS`, or the permitted set would be lost; then the sets themselves; and the ambient set last,
 /// because it may only hold what is permitted and inheritable already.
-pub(crate) fn assume_identity(identity: &Identity<'_>) -> Result {
+pub(crate) fn assume_identity(identity: &Identity<'_>, host_procfs: Option<OwnedFd>) -> Result {
     sys::umask(identity.umask).at(Step::Umask)?;
     if identity.chown_stdio {
-        give_stdio(identity.uid)?;
+        if let Some(procfs) = &host_procfs {
+            stdio::exchange_null(procfs)?;
+        }
+        stdio::give_away(identity.uid)?;
     }
     let early = chdir(identity.cwd);
     drop_bounding(identity.capabilities.bounding)?;
@@ -107,24 +110,6 @@ pub(crate) fn last_sets(identity: &Identity<'_>) -> Result<CapSets> {
     let now = sys::capget().at(Step::Capset)?;
     let permitted = wanted.permitted & now.permitted;
     Ok(CapSets { effective: wanted.effective & permitted, permitted, inheritable: now.inheritable })
-}
-
-/// Gives stdin, stdout and stderr to the user. Not `/dev/null`, which is everybody's.
-fn give_stdio(uid: u32) -> Result {
-    for number in 0..3 {
-        let fd = sys::borrow(number);
-        let Ok(stat) = fstat(fd) else { continue };
-        let is_null = major(stat.st_rdev) == 1 && minor(stat.st_rdev) == 3;
-        if is_null || stat.st_uid == uid {
-            continue;
-        }
-        match fchown(fd, Some(Uid::from_raw(uid)), None::<Gid>) {
-            // Not ours to give away, or not a thing with an owner.
-            Ok(()) | Err(Errno::INVAL | Errno::PERM | Errno::ROFS | Errno::NOSYS) => {}
-            Err(e) => return Err(e).at(Step::Chown),
-        }
-    }
-    Ok(())
 }
 
 /// The working directory has to be inside: through a leaked descriptor it may be the host's (CVE-2024-21626), and then

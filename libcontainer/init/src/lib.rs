@@ -26,6 +26,7 @@ mod plan;
 mod program;
 mod remount;
 mod run;
+mod stdio;
 #[allow(unsafe_code)]
 pub mod sys;
 mod walk;

@@ -106,16 +106,16 @@ fn bind_device(dir: BorrowedFd<'_>, device: &DeviceNode<'_>) -> Result {
 /// Opens the container's null device; or, if that is missing or something else, the host's.
 pub(crate) fn find_null(root: BorrowedFd<'_>) -> Result<OwnedFd> {
     match resolve(root, c"dev/null") {
-        Ok(fd) if is_null(fd.as_fd())? => return Ok(fd),
+        Ok(fd) if is_null(&fstat(&fd).at(Step::Stat)?) => return Ok(fd),
         _ => {}
     }
     let fd = openat(CWD, c"/dev/null", OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
         .at(Step::Open)?;
-    if is_null(fd.as_fd())? { Ok(fd) } else { Err(Errno::NODEV).at(Step::NotDevNull) }
+    if is_null(&fstat(&fd).at(Step::Stat)?) { Ok(fd) } else { Err(Errno::NODEV).at(Step::NotDevNull) }
 }
 
-fn is_null(fd: BorrowedFd<'_>) -> Result<bool> {
-    let stat = fstat(fd).at(Step::Stat)?;
+/// Whether this is the null device, whatever its name.
+pub(crate) fn is_null(stat: &Stat) -> bool {
     let is_char = FileType::from_raw_mode(stat.st_mode).is_char_device();
-    Ok(is_char && major(stat.st_rdev) == 1 && minor(stat.st_rdev) == 3)
+    is_char && major(stat.st_rdev) == 1 && minor(stat.st_rdev) == 3
 }

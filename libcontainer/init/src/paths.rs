@@ -6,7 +6,7 @@
 
 use core::ffi::CStr;
 
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, mkdirat, openat, openat2, readlinkat_raw};
 use rustix::io::Errno;
 
@@ -22,6 +22,36 @@ pub(crate) const MAX_LINKS: usize = 40;
 
 /// How often a resolution that raced with a rename elsewhere (EAGAIN) is tried again.
 const MAX_RACES: usize = 256;
+
+/// The link to a descriptor below a procfs, on the stack: a [`PathBuffer`] is a page, and each page counts as the
+/// container's memory.
+pub(crate) struct FdLink([u8; FdLink::SIZE]);
+
+impl FdLink {
+    const PREFIX: usize = "/proc/self/fd/".len();
+    const SIZE: usize = FdLink::PREFIX + "2147483647\0".len();
+
+    /// `directory` ends with a slash, and is no longer than `/proc/self/fd/`.
+    pub fn new(directory: &CStr, fd: RawFd) -> FdLink {
+        let mut bytes = [0; FdLink::SIZE];
+        let directory = directory.to_bytes();
+        let len = directory.len().min(FdLink::PREFIX);
+        bytes[..len].copy_from_slice(&directory[..len]);
+        let mut number = fd.unsigned_abs();
+        let digits = number.checked_ilog10().map_or(1, |n| n as usize + 1);
+        for place in bytes[len..len + digits].iter_mut().rev() {
+            #[allow(clippy::cast_possible_truncation)]
+            let digit = (number % 10) as u8;
+            *place = b'0' + digit;
+            number /= 10;
+        }
+        FdLink(bytes)
+    }
+
+    pub fn as_c_str(&self) -> &CStr {
+        CStr::from_bytes_until_nul(&self.0).unwrap_or_default()
+    }
+}
 
 /// A path on the stack, always null-terminated.
 pub(crate) struct PathBuffer {

@@ -9,7 +9,7 @@ use rustix::io::{Errno, Result};
 use rustix::mount::{MountFlags, MountPropagationFlags, mount_change, mount_remount};
 use rustix::process::fchdir;
 
-use crate::paths::PathBuffer;
+use crate::paths::FdLink;
 use crate::plan::Attrs;
 
 /// `MOUNT_ATTR_*`, and the flags of statfs(2) and of mount(2) that mean the same.
@@ -86,25 +86,5 @@ fn at_mount(mount: BorrowedFd<'_>, call: impl FnOnce(&core::ffi::CStr) -> Result
         let done = call(c".");
         return fchdir(&before).and(done);
     }
-    call(proc_path(mount)?.as_c_str())
-}
-
-// Apart, for the path lies on the stack, of which each page counts as the container's memory.
-#[inline(never)]
-fn proc_path(mount: BorrowedFd<'_>) -> Result<PathBuffer> {
-    let mut path = PathBuffer::from(c"/proc/self/fd/").map_err(|f| f.errno)?;
-    let (mut digits, mut number) = ([0u8; 10], mount.as_raw_fd().unsigned_abs());
-    let mut first = digits.len();
-    loop {
-        first -= 1;
-        #[allow(clippy::cast_possible_truncation)]
-        let digit = (number % 10) as u8;
-        digits[first] = b'0' + digit;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    path.append(&digits[first..]).map_err(|f| f.errno)?;
-    Ok(path)
+    call(FdLink::new(c"/proc/self/fd/", mount.as_raw_fd()).as_c_str())
 }

@@ -22,6 +22,7 @@ use crate::plan::{
     Attrs, EnterRoot, HandOver, Identity, Join, Node, Op, Plan, Program, SeccompOp, Slot, Usher,
 };
 use crate::program;
+use crate::stdio;
 use crate::sys::{self, CapSets, Cloned};
 
 const CLONE_NEWUSER: u32 = 0x1000_0000;
@@ -110,6 +111,7 @@ fn child(launch: &Launch<'_>) -> ! {
         // Until exec it would be a way to execute the runtime (`/proc/self/fd/N` as the program).
         let _ = sys::close(rustix::fd::AsRawFd::as_raw_fd(&own.file));
     }
+    let host_procfs = stdio::host_procfs();
     if let Some(usher) = &launch.plan.usher {
         match show_in(launch, usher) {
             Ok(Cloned::Child) => {}
@@ -128,6 +130,7 @@ fn child(launch: &Launch<'_>) -> ! {
         connection: None,
         root: None,
         procfs: None,
+        host_procfs,
         program: None,
         home: None,
         listener: None,
@@ -230,6 +233,8 @@ struct Init<'a> {
     connection: Option<OwnedFd>,
     root: Option<OwnedFd>,
     procfs: Option<OwnedFd>,
+    /// Until the program's standard streams are what they will be.
+    host_procfs: Option<OwnedFd>,
     program: Option<&'a CStr>,
     /// `HOME=…`
     home: Option<PathBuffer>,
@@ -396,7 +401,7 @@ impl<'a> Init<'a> {
 
     fn assume(&mut self, identity: &Identity<'_>) -> Result {
         self.procfs = None;
-        identity::assume_identity(identity)
+        identity::assume_identity(identity, self.host_procfs.take())
     }
 
     fn find_program(&mut self) -> Result {
@@ -462,6 +467,7 @@ impl<'a> Init<'a> {
     fn prepare_descriptors(&mut self) -> Result {
         self.root = None;
         self.procfs = None;
+        self.host_procfs = None;
         const CLOSE_RANGE_CLOEXEC: u32 = 4;
         let preserved = self.user_program().map_or(0, |program| program.preserve_fds);
         let first = preserved.saturating_add(3);
