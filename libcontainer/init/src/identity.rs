@@ -2,7 +2,7 @@
 
 use core::ffi::CStr;
 
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fd::{AsFd, BorrowedFd};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, chdir, setrlimit};
 use rustix::thread::set_keep_capabilities;
@@ -21,12 +21,9 @@ const CAP_SYS_ADMIN: u64 = 1 << 21;
 /// The order is the kernel's: the bounding set while `CAP_SETPCAP` is there; groups and gid while uid is 0; then uid
 /// with `PR_SET_KEEPCAPS`, or the permitted set would be lost; then the sets themselves; and the ambient set last,
 /// because it may only hold what is permitted and inheritable already.
-pub(crate) fn assume_identity(identity: &Identity<'_>, host_procfs: Option<OwnedFd>) -> Result {
+pub(crate) fn assume_identity(identity: &Identity<'_>) -> Result {
     sys::umask(identity.umask).at(Step::Umask)?;
     if identity.chown_stdio {
-        if let Some(procfs) = &host_procfs {
-            stdio::exchange_null(procfs)?;
-        }
         stdio::give_away(identity.uid)?;
     }
     let early = chdir(identity.cwd);

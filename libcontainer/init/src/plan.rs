@@ -31,6 +31,8 @@ pub struct Plan<'a> {
 pub struct Usher<'a> {
     /// What it joins.
     pub joins: &'a [Join],
+    /// Put the container's null device in place of the host's where that is a standard stream.
+    pub exchanges_null: bool,
 }
 
 /// One setns(2).

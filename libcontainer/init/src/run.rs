@@ -111,7 +111,6 @@ fn child(launch: &Launch<'_>) -> ! {
         // Until exec it would be a way to execute the runtime (`/proc/self/fd/N` as the program).
         let _ = sys::close(rustix::fd::AsRawFd::as_raw_fd(&own.file));
     }
-    let host_procfs = stdio::host_procfs();
     if let Some(usher) = &launch.plan.usher {
         match show_in(launch, usher) {
             Ok(Cloned::Child) => {}
@@ -130,7 +129,6 @@ fn child(launch: &Launch<'_>) -> ! {
         connection: None,
         root: None,
         procfs: None,
-        host_procfs,
         program: None,
         home: None,
         listener: None,
@@ -188,6 +186,7 @@ fn close_ranges(keep: &[RawFd]) -> rustix::io::Result<()> {
 fn show_in(launch: &Launch<'_>, usher: &Usher<'_>) -> Result<Cloned> {
     const MAX_JOINS: usize = 16;
     sys::set_name(c"corten:[usher]");
+    let procfs = if usher.exchanges_null { stdio::host_procfs() } else { None };
     let mut later = [false; MAX_JOINS];
     for (join, later) in usher.joins.iter().zip(&mut later) {
         match launch.join(*join) {
@@ -201,6 +200,10 @@ fn show_in(launch: &Launch<'_>, usher: &Usher<'_>) -> Result<Cloned> {
     }
     for join in usher.joins {
         launch.give_up(join.fd);
+    }
+    // In here, for nobody in the container can see the usher, and what it has open.
+    if let Some(procfs) = procfs {
+        stdio::exchange_null(&procfs, open_directory(c"/")?.as_fd())?;
     }
     // From birth the new process can be seen from within the pid namespace; nobody may look into it (CVE-2016-9962).
     sys::prctl(sys::PR_SET_DUMPABLE, 0, 0).at(Step::Prctl)?;
@@ -233,8 +236,6 @@ struct Init<'a> {
     connection: Option<OwnedFd>,
     root: Option<OwnedFd>,
     procfs: Option<OwnedFd>,
-    /// Until the program's standard streams are what they will be.
-    host_procfs: Option<OwnedFd>,
     program: Option<&'a CStr>,
     /// `HOME=…`
     home: Option<PathBuffer>,
@@ -343,6 +344,9 @@ impl<'a> Init<'a> {
 
     fn enter_root(&mut self, how: EnterRoot) -> Result {
         let root = self.root();
+        if let Some(procfs) = stdio::host_procfs() {
+            stdio::exchange_null(&procfs, root)?;
+        }
         match how {
             EnterRoot::Pivot { shared } => {
                 // pivot_root(".", ".") stacks the old root on the new one, where the next call takes it off.
@@ -401,7 +405,7 @@ impl<'a> Init<'a> {
 
     fn assume(&mut self, identity: &Identity<'_>) -> Result {
         self.procfs = None;
-        identity::assume_identity(identity, self.host_procfs.take())
+        identity::assume_identity(identity)
     }
 
     fn find_program(&mut self) -> Result {
@@ -467,7 +471,6 @@ impl<'a> Init<'a> {
     fn prepare_descriptors(&mut self) -> Result {
         self.root = None;
         self.procfs = None;
-        self.host_procfs = None;
         const CLOSE_RANGE_CLOEXEC: u32 = 4;
         let preserved = self.user_program().map_or(0, |program| program.preserve_fds);
         let first = preserved.saturating_add(3);

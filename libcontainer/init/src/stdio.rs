@@ -1,6 +1,6 @@
 //! Standard input, output and error of the program.
 
-use rustix::fd::{AsFd, AsRawFd, OwnedFd};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Gid, Mode, OFlags, Stat, Uid, fchown, fstat, openat};
 use rustix::io::Errno;
 
@@ -23,8 +23,8 @@ pub(crate) fn host_procfs() -> Option<OwnedFd> {
 /// `chmod(1)` on `/proc/self/fd/0` changes the host's node, in whatever mount namespace it is done.
 ///
 /// What cannot be exchanged stays: there may be no such device in the container, or it may be one and the same.
-pub(crate) fn exchange_null(procfs: &OwnedFd) -> Result {
-    let Some(null) = open_null(procfs) else { return Ok(()) };
+pub(crate) fn exchange_null(procfs: &OwnedFd, root: BorrowedFd<'_>) -> Result {
+    let Some(null) = open_null(procfs, root) else { return Ok(()) };
     for (number, _) in NUMBERS.filter_map(standard).filter(|(_, stat)| is_null(stat)) {
         sys::dup_onto(null.as_fd(), number).at(Step::Dup)?;
     }
@@ -32,9 +32,8 @@ pub(crate) fn exchange_null(procfs: &OwnedFd) -> Result {
 }
 
 /// Opens the device that the path was resolved to, so that nobody can have exchanged it for another in between.
-fn open_null(procfs: &OwnedFd) -> Option<OwnedFd> {
-    let root = openat(CWD, c"/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).ok()?;
-    let found = resolve(root.as_fd(), c"dev/null").ok()?;
+fn open_null(procfs: &OwnedFd, root: BorrowedFd<'_>) -> Option<OwnedFd> {
+    let found = resolve(root, c"dev/null").ok()?;
     if !is_null(&fstat(&found).ok()?) {
         return None;
     }

@@ -99,7 +99,7 @@ fn enter_namespaces<'a>(b: &mut Builder<'a>, r: &Request<'_>, stages: &Stages) -
     if stages.unshare_later != 0 {
         b.step(Op::Unshare { kinds: stages.unshare_later }, "cgroup, ipc or network namespace");
     }
-    stages.usher.then(|| Usher { joins: b.arena.slice(&joins) })
+    stages.usher.then(|| Usher { joins: b.arena.slice(&joins), exchanges_null: false })
 }
 
 /// Whether the parent moves network devices.

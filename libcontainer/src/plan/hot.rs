@@ -31,7 +31,8 @@ pub fn compile_mounts<'a>(
     let spaces = &r.valid.namespaces;
     let kinds = clone_flags(spaces);
     let fd = b.demand(Demand::Container);
-    let usher = (kinds != 0).then(|| Usher { joins: arena.slice(&[Join { fd, kinds }]) });
+    let usher =
+        (kinds != 0).then(|| Usher { joins: arena.slice(&[Join { fd, kinds }]), exchanges_null: false });
     if spaces.has(NamespaceKind::User) {
         b.step(Op::BecomeRoot, "root of the user namespace");
     }

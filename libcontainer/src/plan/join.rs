@@ -59,7 +59,9 @@ pub fn compile_exec<'a>(arena: &'a Arena, r: &JoinRequest<'_>) -> Compiled<'a> {
     }
     let kinds = clone_flags(r.namespaces);
     let fd = b.demand(Demand::Container);
-    let usher = (kinds != 0).then(|| Usher { joins: b.arena.slice(&[Join { fd, kinds }]) });
+    let joins = b.arena.slice(&[Join { fd, kinds }]);
+    // The streams of a hook, and a terminal, are taken later.
+    let usher = (kinds != 0).then_some(Usher { joins, exchanges_null: !(r.stdio || r.console) });
     if r.namespaces.has(NamespaceKind::User) {
         b.step(Op::BecomeRoot, "root of the user namespace");
     }
