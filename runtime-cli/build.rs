@@ -11,6 +11,7 @@ fn main() {
     println!("cargo::rerun-if-changed=linker");
     let commit = env::var("CORTEN_COMMIT").ok().or_else(from_git);
     println!("cargo::rustc-env=CORTEN_COMMIT={}", commit.as_deref().unwrap_or("unknown"));
+    start_without_questions();
     if env::var("PROFILE").as_deref() == Ok("release") {
         order_functions();
         leave_out_unwinding();
@@ -81,19 +82,57 @@ fn pack_relocations() {
     }
 }
 
+/// Starts the program without asking the processor what it can do (docs/adr/0035-start.md), if a probe that starts like
+/// that works with this C library. `CORTEN_START=libc` leaves the start to the library.
+fn start_without_questions() {
+    println!("cargo::rustc-check-cfg=cfg(own_start)");
+    println!("cargo::rerun-if-changed=probe");
+    println!("cargo::rerun-if-changed=src/sys/start.rs");
+    println!("cargo::rerun-if-env-changed=CORTEN_START");
+    let left_alone = env::var("CORTEN_START").as_deref() == Ok("libc");
+    if !left_alone && start_applies() && probe_works() == Some(true) {
+        println!("cargo::rustc-cfg=own_start");
+    }
+}
+
+fn start_applies() -> bool {
+    let is =
+        |name: &str, value: &str| env::var(name).is_ok_and(|list| list.split(',').any(|one| one == value));
+    let flags = env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
+    is("CARGO_CFG_TARGET_ARCH", "x86_64")
+        && is("CARGO_CFG_TARGET_ENV", "gnu")
+        && is("CARGO_CFG_TARGET_FEATURE", "crt-static")
+        && !flags.contains("relocation-model")
+        && env::var("HOST") == env::var("TARGET")
+}
+
+fn probe_works() -> Option<bool> {
+    let source = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR")?).join("probe/start.rs");
+    let program = PathBuf::from(env::var_os("OUT_DIR")?).join("probe");
+    let flags = ["--edition=2024".to_owned(), "-Copt-level=1".to_owned()];
+    let target = env::var("TARGET").ok()?;
+    let mut run = Command::new(&program);
+    run.arg("argument").env("CORTEN_PROBE", "1").stdout(Stdio::null()).stderr(Stdio::null());
+    Some(compile(&source, &program, &target, &flags)? && run.status().ok()?.success())
+}
+
 /// Links a program that does nothing, with the compiler, the flags and the linker of this build.
 fn linker_takes(arguments: &[String], target: &str) -> Option<bool> {
     let directory = PathBuf::from(env::var_os("OUT_DIR")?);
     let source = directory.join("nothing.rs");
     std::fs::write(&source, "fn main() {}").ok()?;
+    let flags: Vec<String> = arguments.iter().map(|argument| format!("-Clink-arg={argument}")).collect();
+    compile(&source, &directory.join("nothing"), target, &flags)
+}
+
+fn compile(source: &Path, program: &Path, target: &str, arguments: &[String]) -> Option<bool> {
     let mut rustc = Command::new(env::var_os("RUSTC")?);
     let flags = env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
     rustc.args(flags.split('\u{1f}').filter(|flag| !flag.is_empty()));
     if let Some(linker) = env::var_os("RUSTC_LINKER") {
         rustc.arg("-C").arg(format!("linker={}", linker.to_string_lossy()));
     }
-    rustc.args(["--target", target, "-o"]).arg(Path::new(&directory).join("nothing")).arg(&source);
-    rustc.args(arguments.iter().map(|argument| format!("-Clink-arg={argument}")));
+    rustc.args(["--target", target, "-o"]).arg(program).arg(source).args(arguments);
     Some(rustc.stderr(Stdio::null()).stdout(Stdio::null()).status().ok()?.success())
 }
 

@@ -6,6 +6,8 @@
 #![allow(unsafe_code)]
 
 mod heap;
+#[cfg(all(own_start, not(test)))]
+mod start;
 
 use std::os::fd::BorrowedFd;
 
