@@ -86,7 +86,7 @@ fn pack_relocations() {
 /// that works with this C library. `CORTEN_START=libc` leaves the start to the library.
 fn start_without_questions() {
     println!("cargo::rustc-check-cfg=cfg(own_start)");
-    println!("cargo::rerun-if-changed=probe");
+    println!("cargo::rerun-if-changed=src/sys/start_probe.rs");
     println!("cargo::rerun-if-changed=src/sys/start.rs");
     println!("cargo::rerun-if-env-changed=CORTEN_START");
     let left_alone = env::var("CORTEN_START").as_deref() == Ok("libc");
@@ -107,7 +107,7 @@ fn start_applies() -> bool {
 }
 
 fn probe_works() -> Option<bool> {
-    let source = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR")?).join("probe/start.rs");
+    let source = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR")?).join("src/sys/start_probe.rs");
     let program = PathBuf::from(env::var_os("OUT_DIR")?).join("probe");
     let flags = ["--edition=2024".to_owned(), "-Copt-level=1".to_owned()];
     let target = env::var("TARGET").ok()?;

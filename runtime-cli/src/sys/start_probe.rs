@@ -1,7 +1,7 @@
-//! Run by the build script: whether a program that starts by `src/sys/start.rs` can do what it should, with the C library
+//! Run by the build script: whether a program that starts by `start.rs` can do what it should, with the C library
 //! of this build. Silent and successful if so.
 
-#[path = "../src/sys/start.rs"]
+#[path = "start.rs"]
 mod start;
 
 use std::cell::Cell;
