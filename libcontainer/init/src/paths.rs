@@ -213,8 +213,7 @@ fn create_missing(
     }
     let (mut parent, mut done) = existing_prefix(root, path)?;
     while let Some((start, end)) = next_component(whole.as_bytes(), done) {
-        let mut name = PathBuffer::new();
-        name.set(&whole.as_bytes()[start..end])?;
+        let name = Name::new(&whole.as_bytes()[start..end])?;
         let last = next_component(whole.as_bytes(), end).is_none();
         match make_component(parent.as_fd(), name.as_c_str(), last && create == Create::File)? {
             Some(made) => parent = made,
@@ -270,7 +269,29 @@ fn make_component(parent: BorrowedFd<'_>, name: &CStr, file: bool) -> Result<Opt
     Ok((!is_link).then_some(fd))
 }
 
+/// One component of a path on the stack.
+struct Name([u8; Name::SIZE]);
+
+impl Name {
+    /// `NAME_MAX` and the null byte.
+    const SIZE: usize = 256;
+
+    fn new(component: &[u8]) -> Result<Name> {
+        let mut bytes = [0; Name::SIZE];
+        if component.len() >= Name::SIZE {
+            return Err(Errno::NAMETOOLONG).at(Step::PathTooLong);
+        }
+        bytes[..component.len()].copy_from_slice(component);
+        Ok(Name(bytes))
+    }
+
+    fn as_c_str(&self) -> &CStr {
+        CStr::from_bytes_until_nul(&self.0).unwrap_or_default()
+    }
+}
+
 /// Puts the target of the dangling link `name` into the path in its place.
+#[inline(never)]
 fn splice_link(
     parent: BorrowedFd<'_>,
     whole: &PathBuffer,

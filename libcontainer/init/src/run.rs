@@ -98,18 +98,19 @@ fn child(launch: &Launch<'_>) -> ! {
     if let Err(failure) = close_others(launch.keep) {
         fail(&channel, BEFORE_THE_FIRST, failure);
     }
-    for slot in launch.plan.cgroups {
-        if let Err(failure) = identity::join_cgroup(launch.slot(*slot)) {
-            fail(&channel, BEFORE_THE_FIRST, failure);
-        }
-        launch.give_up(*slot);
-    }
     if let Some(own) = &launch.own_binary {
         if let Err(failure) = own_binary::exchange(own) {
             fail(&channel, BEFORE_THE_FIRST, failure);
         }
         // Until exec it would be a way to execute the runtime (`/proc/self/fd/N` as the program).
         let _ = sys::close(rustix::fd::AsRawFd::as_raw_fd(&own.file));
+    }
+    // After that exchange, which copies pages: what the runtime needs for itself should not count as the container's.
+    for slot in launch.plan.cgroups {
+        if let Err(failure) = identity::join_cgroup(launch.slot(*slot)) {
+            fail(&channel, BEFORE_THE_FIRST, failure);
+        }
+        launch.give_up(*slot);
     }
     if let Some(usher) = &launch.plan.usher {
         match show_in(launch, usher) {
