@@ -111,6 +111,8 @@ pub(crate) fn last_sets(identity: &Identity<'_>) -> Result<CapSets> {
 
 /// The working directory has to be inside: through a leaked descriptor it may be the host's (CVE-2024-21626), and then
 /// the kernel's answer does not begin with a slash.
+// Apart, for the buffer lies on the stack, of which each page counts as the container's memory.
+#[inline(never)]
 fn check_cwd() -> Result {
     let mut buffer = [0u8; PATH_MAX];
     let cwd = match sys::getcwd(&mut buffer) {

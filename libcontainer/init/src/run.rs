@@ -409,6 +409,8 @@ impl<'a> Init<'a> {
         identity::assume_identity(identity)
     }
 
+    // Apart, for a path lies on the stack in between, of which each page counts as the container's memory.
+    #[inline(never)]
     fn find_program(&mut self) -> Result {
         if let Some(program) = self.user_program() {
             self.home = program.home_of.map(program::home_variable).transpose()?;
