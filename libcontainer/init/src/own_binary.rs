@@ -10,6 +10,7 @@
 //! mapped any more). No byte of the text is copied.
 
 use rustix::fd::BorrowedFd;
+use rustix::io::Errno;
 
 use crate::channel::{At, Result};
 use crate::frame::Step;
@@ -41,9 +42,18 @@ pub struct OwnBinary<'a> {
 
 /// Makes the read-only file the program of this process.
 pub(crate) fn exchange(own: &OwnBinary<'_>) -> Result {
-    for segment in own.segments {
-        sys::map_anew(*segment, own.file).at(Step::OwnBinary)?;
-    }
     let code = own.segments.iter().find(|s| s.executable).map_or(0, |s| s.start);
+    map_anew(own, false)?;
+    match sys::set_program(own.file, code) {
+        // corten itself has what it writes to on memory of its own, since its start.
+        Err(Errno::BUSY) => {}
+        done => return done.at(Step::OwnBinary),
+    }
+    map_anew(own, true)?;
     sys::set_program(own.file, code).at(Step::OwnBinary)
+}
+
+fn map_anew(own: &OwnBinary<'_>, writable: bool) -> Result {
+    let mut segments = own.segments.iter().filter(|segment| segment.writable == writable);
+    segments.try_for_each(|segment| sys::map_anew(*segment, own.file).at(Step::OwnBinary))
 }

@@ -66,18 +66,18 @@ unsafe extern "C" {
 /// this part is written out. The order of the calls is the C library's own.
 // SAFETY: the only symbol of this name: the linker takes the C library's only where there is none. `main` is in rdi, the
 // number of arguments in esi, and rdx points to them, where the kernel has put them: after them, each with a null pointer
-// at its end, the environment and the auxiliary vector. All else that is passed is null in a static program.
+// at its end, the environment and the auxiliary vector. All else that is passed is null in a static program. There is
+// nothing to come back to, so no register is saved.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 unsafe extern "C" fn __libc_start_main() -> ! {
     naked_asm!(
-        // Three words more, and the stack is aligned for calls.
-        "push rbx",
-        "push r12",
-        "push r13",
         "mov rbx, rdi",
         "mov r12d, esi",
         "mov r13, rdx",
+        // Calls want it at a multiple of 16; the return address has taken eight.
+        "sub rsp, 8",
+        "call {own}",
         "lea rdi, [r13 + r12 * 8]",
         // The null pointer after the arguments, then that after the environment.
         "2: add rdi, 8",
@@ -93,10 +93,83 @@ unsafe extern "C" fn __libc_start_main() -> ! {
         "mov rdx, r13",
         "call {start}",
         "ud2",
+        own = sym own_what_is_written,
         auxiliary = sym _dl_aux_init,
         tunables = sym __tunables_init,
         relocate = sym _dl_relocate_static_pie,
         start = sym start,
+    )
+}
+
+/// Puts what is written to on memory that is no file's, with the same content, before most of it is written for the
+/// first time, by relocation. Each page is copied at that moment in any case; and a child need not copy them again, to be
+/// rid of the program's file (`corten_init::OwnBinary`).
+///
+/// Where the kernel has no memory for it, all stays as it is. rbx, r12 and r13 are the caller's.
+// SAFETY: within the program's own headers, which are mapped at its beginning; and what takes the place of a segment has
+// its bytes.
+#[unsafe(naked)]
+unsafe extern "C" fn own_what_is_written() {
+    naked_asm!(
+        // One header after the other: r15 of them, at rbp.
+        "lea r14, [rip + __ehdr_start]",
+        "movzx r15d, word ptr [r14 + {number}]",
+        "mov rbp, [r14 + {headers}]",
+        "add rbp, r14",
+        "2: dec r15d",
+        "js 4f",
+        "cmp dword ptr [rbp], {load}",
+        "jne 3f",
+        "test byte ptr [rbp + {flags}], {writable}",
+        "jz 3f",
+        // Whole pages, from r8 on: what is beyond the file's bytes is the kernel's already.
+        "mov r8, [rbp + {address}]",
+        "add r8, r14",
+        "mov r9, [rbp + {length}]",
+        "add r9, r8",
+        "add r9, 4095",
+        "and r9, -4096",
+        "and r8, -4096",
+        "sub r9, r8",
+        "push r8",
+        "push r9",
+        // mmap(NULL, r9, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0)
+        "mov eax, {mmap}",
+        "xor edi, edi",
+        "mov rsi, r9",
+        "mov edx, 3",
+        "mov r10d, 0x8022",
+        "mov r8, -1",
+        "xor r9d, r9d",
+        "syscall",
+        "pop rcx",
+        "pop rsi",
+        "cmp rax, -4096",
+        "ja 3f",
+        "mov r8, rsi",
+        "mov r9, rcx",
+        "mov rdi, rax",
+        "rep movsb",
+        // mremap(rax, r9, r9, MREMAP_MAYMOVE | MREMAP_FIXED, r8)
+        "mov rdi, rax",
+        "mov rsi, r9",
+        "mov rdx, r9",
+        "mov r10d, 3",
+        "mov eax, {mremap}",
+        "syscall",
+        "3: add rbp, {size}",
+        "jmp 2b",
+        "4: ret",
+        number = const 56,
+        headers = const 32,
+        size = const 56,
+        load = const 1,
+        flags = const 4,
+        writable = const 2,
+        address = const 16,
+        length = const 32,
+        mmap = const 9,
+        mremap = const 25,
     )
 }
 
