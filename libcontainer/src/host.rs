@@ -19,6 +19,9 @@ pub struct HostFacts {
     pub layout: Layout,
     /// Device and inode of the runtime's own program.
     pub own_binary: (u64, u64),
+    /// Whether setgroups(2) is forbidden to the runtime, and so to each user namespace that is made in its own
+    /// (user_namespaces(7)).
+    pub denies_groups: bool,
 }
 
 impl HostFacts {
@@ -32,7 +35,14 @@ impl HostFacts {
         let own = stat(exe).map_err(PathError::doing("stat", exe))?;
         let ids = corten_init::sys::effective_ids();
         let (euid, egid) = ids.map_err(SyscallError::calling("geteuid"))?;
-        Ok(HostFacts { euid, egid, layout: Layout::probe()?, own_binary: (own.st_dev, own.st_ino) })
+        Ok(HostFacts {
+            euid,
+            egid,
+            layout: Layout::probe()?,
+            own_binary: (own.st_dev, own.st_ino),
+            denies_groups: in_user_namespace()
+                && std::fs::read("/proc/self/setgroups").is_ok_and(|word| word.starts_with(b"deny")),
+        })
     }
 }
 

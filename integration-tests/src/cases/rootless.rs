@@ -35,6 +35,9 @@ pub fn cases() -> Vec<Case> {
         case("delegated-cgroup-is-readonly", &["MNT-14"], delegated_cgroup)
             .practice()
             .needs(&[Need::UnprivilegedUserNs, Need::Root]),
+        case("without-setgroups", &["PROC-15"], without_setgroups)
+            .practice()
+            .needs(&[Need::UnprivilegedUserNs, Need::File("/usr/bin/unshare")]),
         case("links-stay-inside", &["MNT-08"], links_stay_inside).practice(),
         case("cwd-through-descriptor", &["LNX-09"], cwd_through_descriptor).practice(),
         case("failure-leaves-nothing", &["LIF-13"], failure),
@@ -103,6 +106,27 @@ fn identity(ctx: &Ctx) -> Verdict {
     ensure_eq!(f.str("/setgroups"), "deny", "setgroups");
     ensure_eq!(f.status("Uid"), "0 0 0 0", "Uid");
     ensure_eq!(f.str("/hostname"), "probe", "hostname");
+    Ok(())
+}
+
+/// In a user namespace whose maker had to give setgroups(2) up, and with it every namespace below.
+fn without_setgroups(ctx: &Ctx) -> Verdict {
+    let state = ctx.scratch().join("state-inside");
+    let run = |b: &Bundle| -> Result<Cmd, Failure> {
+        b.save()?;
+        let words = ["--user", "--map-root-user", "--mount", "--"];
+        let cmd = ctx.program(Path::new("/usr/bin/unshare")).args(words).arg(&ctx.settings.runtime);
+        Ok(cmd.arg("--root").arg(&state).args(["run", "-b"]).arg(&b.dir).arg(ctx.id()))
+    };
+    let mut b = ctx.rootless_bundle()?;
+    let root = json!([{"containerID": 0, "hostID": 0, "size": 1}]);
+    b.set("/linux/uidMappings", root.clone()).set("/linux/gidMappings", root);
+    for groups in [json!([]), json!([0])] {
+        b.set("/process/user/additionalGids", groups);
+        let facts = Facts::lines(&run(&b)?.ok()?.stdout)?.remove(0);
+        ensure_eq!(facts.status("Uid"), "0 0 0 0", "Uid");
+        ensure_eq!(facts.str("/setgroups"), "deny", "setgroups");
+    }
     Ok(())
 }
 

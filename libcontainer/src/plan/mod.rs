@@ -159,10 +159,10 @@ impl Request<'_> {
 }
 
 /// A runtime without privileges that maps its own group only has to give up setgroups(2) for that
-/// (user_namespaces(7)); with a range of /etc/subgid it has not.
+/// (user_namespaces(7)); with a range of /etc/subgid it has not. Nor can one whose own namespace was made like that.
 fn groups_are_denied(host: &HostFacts, linux: Option<&Linux>) -> bool {
     let single = linux.is_none_or(|l| l.gid_mappings.len() == 1 && l.gid_mappings[0].size == 1);
-    host.euid != 0 && single
+    host.denies_groups || (host.euid != 0 && single)
 }
 
 /// Only who is root outside as well, and in no other user namespace, could write to the runtime's program.
