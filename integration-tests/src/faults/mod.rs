@@ -64,7 +64,10 @@ pub fn try_all(ctx: &Ctx, scenario: &'static Scenario, every: usize) -> Result<T
 /// The calls of the C library before the runtime's own code. If they fail, it ends the process as it sees fit, without a
 /// word; nothing was made by then.
 #[derive(Clone, Copy)]
-struct Startup(usize);
+struct Startup {
+    begin: usize,
+    end: usize,
+}
 
 impl Startup {
     fn of(baseline: &Trace) -> Startup {
@@ -80,12 +83,17 @@ impl Startup {
             "getrandom",
             "mprotect",
         ];
-        let is_own = |call: &u64| !OF_LIBC.contains(&report::call_name(*call).as_str());
-        Startup(baseline.calls.first().and_then(|calls| calls.iter().position(is_own)).unwrap_or(0))
+        // corten's own, which come first, and without which it goes on.
+        const BEFORE: [&str; 2] = ["mmap", "mremap"];
+        let calls: &[u64] = baseline.calls.first().map_or(&[], Vec::as_slice);
+        let is_one_of = |names: &[&str], call: &u64| names.contains(&report::call_name(*call).as_str());
+        let begin = calls.iter().position(|call| !is_one_of(&BEFORE, call)).unwrap_or(0);
+        let length = calls[begin..].iter().position(|call| !is_one_of(&OF_LIBC, call)).unwrap_or(0);
+        Startup { begin, end: begin + length }
     }
 
     fn has(self, at: Injection) -> bool {
-        at.process == 0 && at.call < self.0
+        at.process == 0 && (self.begin..self.end).contains(&at.call)
     }
 }
 

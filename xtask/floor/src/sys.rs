@@ -3,6 +3,10 @@
 use std::ffi::{CStr, c_char, c_int, c_long, c_ulong};
 use std::ptr::null;
 
+#[cfg(own_start)]
+#[path = "../../../runtime-cli/src/sys/start.rs"]
+mod start;
+
 /// The `errno` of a failed system call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Errno(pub i32);
@@ -188,6 +192,30 @@ pub fn spawn_quiet(argv: &[&CStr]) -> Result<libc::pid_t> {
         )
     };
     if failed == 0 { Ok(pid) } else { Err(Errno(failed)) }
+}
+
+/// vfork(2) and execve(2), with the environment and the descriptors of this process.
+pub fn spawn_in_place(argv: &[&CStr]) -> Result<libc::pid_t> {
+    unsafe extern "C" {
+        static environ: *const *mut c_char;
+    }
+    let mut vector: Vec<*const c_char> = argv.iter().map(|arg| arg.as_ptr()).collect();
+    vector.push(null());
+    let mut pid = 0;
+    // SAFETY: every pointer outlives the call, and nobody changes the environment.
+    let failed = unsafe {
+        libc::posix_spawn(&raw mut pid, vector[0], null(), null(), vector.as_ptr().cast(), environ)
+    };
+    if failed == 0 { Ok(pid) } else { Err(Errno(failed)) }
+}
+
+/// Adds to the end of a file, in one write(2); makes it if it is missing.
+pub fn append(path: &CStr, bytes: &[u8]) -> Result<()> {
+    let flags = libc::O_WRONLY | libc::O_APPEND | libc::O_CREAT | libc::O_CLOEXEC;
+    // SAFETY: the path is a C string.
+    let fd = check(c_long::from(unsafe { libc::open(path.as_ptr(), flags, 0o644) }))?;
+    #[allow(clippy::cast_possible_truncation)]
+    write(fd as c_int, bytes)
 }
 
 /// execve(2); answers only when it failed.

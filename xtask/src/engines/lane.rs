@@ -95,8 +95,11 @@ impl<'l> Lane<'l> {
 
     /// Times so many containers with each engine that has a daemon.
     pub fn time(&self, runs: usize) -> Result<()> {
+        let runtimes = [&self.reference, &self.subject].map(PathBuf::as_path);
+        let scales = timing::Scales::set_up(self.directory, runtimes)?;
         let daemon = self.daemon()?;
-        timing::measure(&daemon, &self.reference, &self.subject, runs)?;
+        timing::measure(&daemon, runtimes, runs)?;
+        scales.weigh(&daemon)?;
         daemon.stop()
     }
 

@@ -74,6 +74,11 @@ fn drive(options: Options, profile: Profile) -> Result<ExitCode> {
     let reference = options.reference.or_else(|| host::on_path("runc")).unwrap_or_default();
     options.view.enter()?;
     let directory = TempDir::new()?;
+    if options.filter.as_ref().is_some_and(|filter| filter.starts_with(TIMED)) {
+        let floor = host::build("corten-bench-floor", Profile::Release)?;
+        fs::copy(floor, directory.path().join(timing::WEIGHER))
+            .doing(|| "copy the floor program".to_owned())?;
+    }
     let program = env::current_exe().doing(|| "find this program".to_owned())?;
     let mut command = Command::new("unshare");
     command.args(["--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", "--"]);

@@ -2,8 +2,10 @@
 //!
 //! The same commit gives the same bytes: no date, no host name. `CORTEN_COMMIT` wins, for builds from an archive.
 
+mod start;
+
 use std::env;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 fn main() {
@@ -11,7 +13,7 @@ fn main() {
     println!("cargo::rerun-if-changed=linker");
     let commit = env::var("CORTEN_COMMIT").ok().or_else(from_git);
     println!("cargo::rustc-env=CORTEN_COMMIT={}", commit.as_deref().unwrap_or("unknown"));
-    start_without_questions();
+    start::without_questions(&manifest_directory().join("src/sys"));
     if env::var("PROFILE").as_deref() == Ok("release") {
         order_functions();
         leave_out_unwinding();
@@ -45,8 +47,7 @@ fn leave_out_unwinding() {
 
 /// Has the linker read a script of `linker/`, if there is one of that name.
 fn script(name: &str) -> Option<String> {
-    let manifest = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR")?);
-    let script = manifest.join(format!("linker/{name}.ld"));
+    let script = manifest_directory().join(format!("linker/{name}.ld"));
     script.exists().then(|| format!("-Wl,-T,{}", script.display()))
 }
 
@@ -82,58 +83,17 @@ fn pack_relocations() {
     }
 }
 
-/// Starts the program without asking the processor what it can do (docs/adr/0035-start.md), if a probe that starts like
-/// that works with this C library. `CORTEN_START=libc` leaves the start to the library.
-fn start_without_questions() {
-    println!("cargo::rustc-check-cfg=cfg(own_start)");
-    println!("cargo::rerun-if-changed=src/sys/start_probe.rs");
-    println!("cargo::rerun-if-changed=src/sys/start.rs");
-    println!("cargo::rerun-if-env-changed=CORTEN_START");
-    let left_alone = env::var("CORTEN_START").as_deref() == Ok("libc");
-    if !left_alone && start_applies() && probe_works() == Some(true) {
-        println!("cargo::rustc-cfg=own_start");
-    }
-}
-
-fn start_applies() -> bool {
-    let is =
-        |name: &str, value: &str| env::var(name).is_ok_and(|list| list.split(',').any(|one| one == value));
-    let flags = env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
-    is("CARGO_CFG_TARGET_ARCH", "x86_64")
-        && is("CARGO_CFG_TARGET_ENV", "gnu")
-        && is("CARGO_CFG_TARGET_FEATURE", "crt-static")
-        && !flags.contains("relocation-model")
-        && env::var("HOST") == env::var("TARGET")
-}
-
-fn probe_works() -> Option<bool> {
-    let source = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR")?).join("src/sys/start_probe.rs");
-    let program = PathBuf::from(env::var_os("OUT_DIR")?).join("probe");
-    let flags = ["--edition=2024".to_owned(), "-Copt-level=1".to_owned()];
-    let target = env::var("TARGET").ok()?;
-    let mut run = Command::new(&program);
-    run.arg("argument").env("CORTEN_PROBE", "1").stdout(Stdio::null()).stderr(Stdio::null());
-    Some(compile(&source, &program, &target, &flags)? && run.status().ok()?.success())
-}
-
 /// Links a program that does nothing, with the compiler, the flags and the linker of this build.
 fn linker_takes(arguments: &[String], target: &str) -> Option<bool> {
     let directory = PathBuf::from(env::var_os("OUT_DIR")?);
     let source = directory.join("nothing.rs");
     std::fs::write(&source, "fn main() {}").ok()?;
     let flags: Vec<String> = arguments.iter().map(|argument| format!("-Clink-arg={argument}")).collect();
-    compile(&source, &directory.join("nothing"), target, &flags)
+    start::compile(&source, &directory.join("nothing"), target, &flags)
 }
 
-fn compile(source: &Path, program: &Path, target: &str, arguments: &[String]) -> Option<bool> {
-    let mut rustc = Command::new(env::var_os("RUSTC")?);
-    let flags = env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
-    rustc.args(flags.split('\u{1f}').filter(|flag| !flag.is_empty()));
-    if let Some(linker) = env::var_os("RUSTC_LINKER") {
-        rustc.arg("-C").arg(format!("linker={}", linker.to_string_lossy()));
-    }
-    rustc.args(["--target", target, "-o"]).arg(program).arg(source).args(arguments);
-    Some(rustc.stderr(Stdio::null()).stdout(Stdio::null()).status().ok()?.success())
+fn manifest_directory() -> PathBuf {
+    PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default())
 }
 
 fn from_git() -> Option<String> {
