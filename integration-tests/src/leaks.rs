@@ -61,17 +61,19 @@ fn open_fds() -> BTreeSet<String> {
         .collect()
 }
 
-/// Gives `/dev/null` back to root, and to everybody. It is one for the whole machine, and a runtime that gives it to
-/// the container's user changes what every later case sees. `process/stdio-owner` judges that runtime.
-pub fn restore_null() {
-    let Ok(null) = fs::metadata(NULL) else { return };
-    if (null.uid(), null.gid()) != (0, 0) {
-        // Without privileges it could not have been given away either.
-        let _ = chown(NULL, Some(0), Some(0));
+/// Gives `/dev/null` back to root, and to everybody; what it was like, if that was not so. It is one for the whole
+/// machine, and a runtime that gives it to the container's user changes what every later case sees.
+pub fn restore_null() -> Option<String> {
+    let null = fs::metadata(NULL).ok()?;
+    let (owner, mode) = ((null.uid(), null.gid()), null.mode() & 0o7777);
+    if owner == (0, 0) && mode == 0o666 {
+        return None;
     }
-    if null.mode() & 0o7777 != 0o666 {
-        let _ = fs::set_permissions(NULL, Permissions::from_mode(0o666));
-    }
+    // Without privileges it cannot have been changed by what was started from here.
+    chown(NULL, Some(0), Some(0))
+        .and_then(|()| fs::set_permissions(NULL, Permissions::from_mode(0o666)))
+        .ok()?;
+    Some(format!("{NULL}: owner {}:{}, mode {mode:o}", owner.0, owner.1))
 }
 
 const NULL: &str = "/dev/null";

@@ -64,8 +64,9 @@ pub(crate) fn apparmor_is_enabled() -> bool {
 ///
 /// `ENOSYS`, which says of which Linux version the call is.
 pub(crate) fn check_kernel() -> Result<()> {
-    let own = rustix::process::Pid::from_raw(std::process::id().cast_signed())
-        .unwrap_or(rustix::process::Pid::INIT);
+    // A sandbox may refuse even this call; the C library hands its error on as if it were a number.
+    let own = std::process::id().cast_signed().max(1);
+    let own = rustix::process::Pid::from_raw(own).unwrap_or(rustix::process::Pid::INIT);
     let opened = rustix::process::pidfd_open(own, rustix::process::PidfdFlags::empty());
     let pidfd = opened.map_err(SyscallError::calling("pidfd_open"))?;
     Ok(crate::launch::sys::signal(pidfd.as_fd(), 0).map_err(SyscallError::calling("pidfd_send_signal"))?)

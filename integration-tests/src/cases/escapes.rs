@@ -108,37 +108,62 @@ fn program_below_descriptor(ctx: &Ctx) -> Verdict {
 /// Standard input is the host's null device, of which root of the container is no less the owner than the host's: it
 /// could give it away, or forbid it to all the world.
 fn null_device_of_host(ctx: &Ctx) -> Verdict {
-    let c = ctx.sleeper()?;
-    has_own_null(c.pid)?;
-    c.delete_force()?;
-    host_null_is_untouched()
-}
-
-fn null_device_of_host_by_exec(ctx: &Ctx) -> Verdict {
-    let c = ctx.sleeper()?;
-    let file = ctx.scratch().join("exec.pid");
-    let path = file.to_string_lossy().into_owned();
-    c.exec(&["--detach", "--user", "1234", "--pid-file", &path], &[&["sleep"]]).ok()?;
-    let text = fs::read_to_string(&file)?;
-    let pid = text.parse().map_err(|_| Failure::new(format!("pid file holds {text:?}")))?;
-    has_own_null(pid)?;
-    c.delete_force()?;
-    host_null_is_untouched()
-}
-
-fn has_own_null(pid: i32) -> Verdict {
-    let place = |path: &str| fs::metadata(path).map(|m| (m.dev(), m.ino(), m.rdev()));
-    let (outside, within) = (place("/dev/null")?, place(&format!("/proc/{pid}/root/dev/null"))?);
-    let stdin = place(&format!("/proc/{pid}/fd/0"))?;
-    ensure_eq!(stdin.2, outside.2, "number of the device that is standard input");
-    ensure!(stdin != outside, "standard input is the node of the host's /dev/null");
-    ensure!(stdin == within, "standard input is {stdin:?}, the container's /dev/null {within:?}");
+    type Change = fn(&mut Bundle);
+    let changes: [(&str, Change); 4] = [
+        ("as ever", |_| {}),
+        ("another user", |b| drop(b.set("/process/user", json!({"uid": 1234, "gid": 5678})))),
+        ("a /dev without devices", |b| {
+            without_mounts_at(b, "/dev");
+            b.mount("/dev", "tmpfs", "tmpfs", &["nodev"]);
+        }),
+        ("a /dev of the image's", |b| {
+            fs::create_dir(b.dir.join("dev")).expect("the bundle is writable");
+            without_mounts_at(b, "/dev");
+            b.mount("/dev", "bind", "dev", &["bind"])
+                .remove("/linux/maskedPaths")
+                .remove("/linux/readonlyPaths");
+        }),
+    ];
+    for (what, change) in changes {
+        let mut b = ctx.bundle()?;
+        b.steps(&[&["sleep"]]);
+        change(&mut b);
+        // Whether it runs without a null device is the runtime's choice.
+        let Ok(c) = ctx.start(&b) else { continue };
+        cannot_change_null(c.pid, what)?;
+        c.delete_force()?;
+    }
     Ok(())
 }
 
-fn host_null_is_untouched() -> Verdict {
-    let null = fs::metadata("/dev/null")?;
-    ensure_eq!((null.uid(), null.gid()), (0, 0), "owner of the host's /dev/null");
+fn null_device_of_host_by_exec(ctx: &Ctx) -> Verdict {
+    let mut b = ctx.bundle()?;
+    b.steps(&[&["sleep"]]);
+    let c = ctx.start(&b)?;
+    for missing in [false, true] {
+        if missing {
+            fs::remove_file(format!("/proc/{}/root/dev/null", c.pid))?;
+        }
+        let file = ctx.scratch().join("exec.pid");
+        let path = file.to_string_lossy().into_owned();
+        c.exec(&["--detach", "--user", "1234", "--pid-file", &path], &[&["sleep"]]).ok()?;
+        let text = fs::read_to_string(&file)?;
+        let pid = text.parse().map_err(|_| Failure::new(format!("pid file holds {text:?}")))?;
+        cannot_change_null(pid, &format!("/dev/null missing: {missing}"))?;
+    }
+    c.delete_force()?;
+    Ok(())
+}
+
+/// Tries what the container's root could, by the same link, and changes nothing by it.
+fn cannot_change_null(pid: i32, what: &str) -> Verdict {
+    let stream = format!("/proc/{pid}/fd/0");
+    let place = |path: &str| fs::metadata(path).map(|m| (m.dev(), m.ino(), m.rdev(), m.permissions()));
+    let (outside, stdin) = (place("/dev/null")?, place(&stream)?);
+    ensure_eq!(stdin.2, outside.2, "number of the device that is standard input, with {what}");
+    let changed =
+        (stdin.0, stdin.1) == (outside.0, outside.1) && fs::set_permissions(&stream, outside.3).is_ok();
+    ensure!(!changed, "with {what}: standard input is the host's /dev/null, and its mode can be changed");
     Ok(())
 }
 

@@ -197,6 +197,13 @@ fn split(path: &CStr) -> Result<(PathBuffer, &CStr)> {
     Ok((dir, name))
 }
 
+/// Attaches a mount with these attributes.
+pub(crate) fn attach_with(mount: BorrowedFd<'_>, target: BorrowedFd<'_>, attrs: Attrs) -> Result {
+    let left = change_detached(mount, attrs)?;
+    attach(mount, target)?;
+    change_attached(mount, left)
+}
+
 /// Attributes of the whole tree, the place in the root, what of the attributes is left, and propagation.
 fn finish(mount: BorrowedFd<'_>, target: BorrowedFd<'_>, op: &MountOp<'_>, left: Attrs) -> Result {
     change_attrs(mount, true, op.recursive)?;
@@ -297,8 +304,8 @@ fn octal(mode: u32) -> [u8; 8] {
 /// The null device is the container's own, if what is there really is one, and else the host's (CVE-2025-31133): a path
 /// of that name in the container's tree is whatever its image says.
 pub(crate) fn mask(root: BorrowedFd<'_>, paths: &[&CStr], params: &[Param<'_>]) -> Result {
-    let null = find_null(root)?;
-    let null = null.as_fd();
+    let (null, attrs) = find_null(root)?;
+    let null = (null.as_fd(), attrs);
     let mut empty: Option<OwnedFd> = None;
     for (i, path) in paths.iter().enumerate() {
         let target = match resolve(root, path) {
@@ -313,14 +320,14 @@ pub(crate) fn mask(root: BorrowedFd<'_>, paths: &[&CStr], params: &[Param<'_>]) 
 
 fn mask_one(
     target: BorrowedFd<'_>,
-    null: BorrowedFd<'_>,
+    (null, attrs): (BorrowedFd<'_>, Attrs),
     params: &[Param<'_>],
     empty: &mut Option<OwnedFd>,
 ) -> Result {
     const MOUNT_ATTR_RDONLY: u64 = 1;
     let stat = fstat(target).at(Step::Stat)?;
     if !FileType::from_raw_mode(stat.st_mode).is_dir() {
-        return attach(copy_tree(null, c"", false)?.as_fd(), target);
+        return attach_with(copy_tree(null, c"", false)?.as_fd(), target, attrs);
     }
     // All masked directories show one and the same empty filesystem: a superblock each would be paid for at creation
     // and again, with per-CPU counters, at teardown.

@@ -11,9 +11,12 @@ use rustix::io::Errno;
 
 use crate::channel::{At, Failure, Result};
 use crate::frame::Step;
-use crate::mounts::{attach, copy_tree};
+use crate::mounts::{attach_with, copy_tree};
 use crate::paths::{Create, exists, resolve, resolve_or_create};
-use crate::plan::{DeviceNode, Node};
+use crate::plan::{Attrs, DeviceNode, Node};
+
+/// Of a mount that shows a node of the host's to its owner: a device is read and written all the same.
+const READ_ONLY: Attrs = Attrs { set: 1, clear: 0 };
 
 /// Makes the nodes of one directory. `settle` waits until the parent has set the limits.
 pub(crate) fn make_nodes(
@@ -32,14 +35,16 @@ pub(crate) fn make_nodes(
 fn make_node(dir: BorrowedFd<'_>, node: &Node<'_>, settle: &mut dyn FnMut() -> Result) -> Result {
     const REFUSED: Errno = Errno::PERM;
     match node {
-        Node::Device(device) if device.bind => bind_device(dir, device),
+        Node::Device(device) if device.bind => bind_device(dir, device, Attrs::default()),
         Node::Device(device) => match make_device(dir, device) {
             Err(Failure { step: Step::Mknod, errno: REFUSED, .. }) => {
                 // Version 1's rules cannot be set at once: the parent may just have forbidden all, and be about to
                 // allow the rest.
                 settle()?;
                 match make_device(dir, device) {
-                    Err(Failure { step: Step::Mknod, errno: REFUSED, .. }) => bind_device(dir, device),
+                    Err(Failure { step: Step::Mknod, errno: REFUSED, .. }) => {
+                        bind_device(dir, device, READ_ONLY)
+                    }
                     other => other,
                 }
             }
@@ -87,7 +92,7 @@ fn is_device(stat: &Stat, device: &DeviceNode<'_>) -> bool {
 }
 
 /// Binds the host's node onto an empty file. The host may have another device under this name.
-fn bind_device(dir: BorrowedFd<'_>, device: &DeviceNode<'_>) -> Result {
+fn bind_device(dir: BorrowedFd<'_>, device: &DeviceNode<'_>, attrs: Attrs) -> Result {
     let source = copy_tree(CWD, device.host, false)?;
     if !is_device(&fstat(&source).at(Step::Stat)?, device) {
         return Err(Errno::NODEV).at(Step::OtherDevice);
@@ -100,18 +105,23 @@ fn bind_device(dir: BorrowedFd<'_>, device: &DeviceNode<'_>) -> Result {
     }
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let target = openat(dir, device.name, flags, Mode::empty()).at(Step::Open)?;
-    attach(source.as_fd(), target.as_fd())
+    attach_with(source.as_fd(), target.as_fd(), attrs)
 }
 
-/// Opens the container's null device; or, if that is missing or something else, the host's.
-pub(crate) fn find_null(root: BorrowedFd<'_>) -> Result<OwnedFd> {
+/// Opens the container's null device; or, if that is missing or something else, the host's. The attributes are what a
+/// mount of it has to have: root of the container shall not change the mode of the host's node, or its owner.
+pub(crate) fn find_null(root: BorrowedFd<'_>) -> Result<(OwnedFd, Attrs)> {
     match resolve(root, c"dev/null") {
-        Ok(fd) if is_null(&fstat(&fd).at(Step::Stat)?) => return Ok(fd),
+        Ok(fd) if is_null(&fstat(&fd).at(Step::Stat)?) => return Ok((fd, Attrs::default())),
         _ => {}
     }
     let fd = openat(CWD, c"/dev/null", OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
         .at(Step::Open)?;
-    if is_null(&fstat(&fd).at(Step::Stat)?) { Ok(fd) } else { Err(Errno::NODEV).at(Step::NotDevNull) }
+    if is_null(&fstat(&fd).at(Step::Stat)?) {
+        Ok((fd, READ_ONLY))
+    } else {
+        Err(Errno::NODEV).at(Step::NotDevNull)
+    }
 }
 
 /// Whether this is the null device, whatever its name.

@@ -23,20 +23,18 @@ pub(crate) const MAX_LINKS: usize = 40;
 /// How often a resolution that raced with a rename elsewhere (EAGAIN) is tried again.
 const MAX_RACES: usize = 256;
 
-/// The link to a descriptor below a procfs, on the stack: a [`PathBuffer`] is a page, and each page counts as the
+/// The link to a descriptor in `/proc/self/fd`, on the stack: a [`PathBuffer`] is a page, and each page counts as the
 /// container's memory.
 pub(crate) struct FdLink([u8; FdLink::SIZE]);
 
 impl FdLink {
-    const PREFIX: usize = "/proc/self/fd/".len();
-    const SIZE: usize = FdLink::PREFIX + "2147483647\0".len();
+    const DIRECTORY: &[u8] = b"/proc/self/fd/";
+    const SIZE: usize = FdLink::DIRECTORY.len() + "2147483647\0".len();
 
-    /// `directory` ends with a slash, and is no longer than `/proc/self/fd/`.
-    pub fn new(directory: &CStr, fd: RawFd) -> FdLink {
+    pub fn new(fd: RawFd) -> FdLink {
         let mut bytes = [0; FdLink::SIZE];
-        let directory = directory.to_bytes();
-        let len = directory.len().min(FdLink::PREFIX);
-        bytes[..len].copy_from_slice(&directory[..len]);
+        let len = FdLink::DIRECTORY.len();
+        bytes[..len].copy_from_slice(FdLink::DIRECTORY);
         let mut number = fd.unsigned_abs();
         let digits = number.checked_ilog10().map_or(1, |n| n as usize + 1);
         for place in bytes[len..len + digits].iter_mut().rev() {

@@ -31,8 +31,6 @@ pub struct Plan<'a> {
 pub struct Usher<'a> {
     /// What it joins.
     pub joins: &'a [Join],
-    /// Put the container's null device in place of the host's where that is a standard stream.
-    pub exchanges_null: bool,
 }
 
 /// One setns(2).
@@ -399,6 +397,8 @@ pub struct Identity<'a> {
     pub gid: u32,
     /// Supplementary groups; none leaves them alone (`setgroups` is denied).
     pub groups: Option<&'a [u32]>,
+    /// In a user namespace that somebody else made, setgroups(2) may turn out to be denied; then, too, they are left alone.
+    pub groups_if_allowed: bool,
     /// File mode creation mask.
     pub umask: u32,
     /// Working directory.

@@ -86,5 +86,5 @@ fn at_mount(mount: BorrowedFd<'_>, call: impl FnOnce(&core::ffi::CStr) -> Result
         let done = call(c".");
         return fchdir(&before).and(done);
     }
-    call(FdLink::new(c"/proc/self/fd/", mount.as_raw_fd()).as_c_str())
+    call(FdLink::new(mount.as_raw_fd()).as_c_str())
 }

@@ -45,6 +45,8 @@ pub struct Launch<'a> {
     pub keep: &'a [RawFd],
     /// The runtime's program, where it has to be kept from the container.
     pub own_binary: Option<OwnBinary<'a>>,
+    /// A null device to take in place of the host's, where that is a standard stream.
+    pub null: Option<RawFd>,
     /// Directory of the cgroup to be born in.
     pub cgroup: Option<BorrowedFd<'a>>,
 }
@@ -104,6 +106,12 @@ fn child(launch: &Launch<'_>) -> ! {
         }
         // Until exec it would be a way to execute the runtime (`/proc/self/fd/N` as the program).
         let _ = sys::close(rustix::fd::AsRawFd::as_raw_fd(&own.file));
+    }
+    if let Some(null) = launch.null {
+        if let Err(failure) = stdio::exchange_null(sys::borrow(null)) {
+            fail(&channel, BEFORE_THE_FIRST, failure);
+        }
+        let _ = sys::close(null);
     }
     // After that exchange, which copies pages: what the runtime needs for itself should not count as the container's.
     for slot in launch.plan.cgroups {
@@ -187,7 +195,9 @@ fn close_ranges(keep: &[RawFd]) -> rustix::io::Result<()> {
 fn show_in(launch: &Launch<'_>, usher: &Usher<'_>) -> Result<Cloned> {
     const MAX_JOINS: usize = 16;
     sys::set_name(c"corten:[usher]");
-    let procfs = if usher.exchanges_null { stdio::host_procfs() } else { None };
+    // Where the pid namespace is shared, the usher can be seen from within, and in any case the new process, from birth:
+    // nobody may look into either (CVE-2016-9962), not even for a moment after a user namespace was entered.
+    sys::prctl(sys::PR_SET_DUMPABLE, 0, 0).at(Step::Prctl)?;
     let mut later = [false; MAX_JOINS];
     for (join, later) in usher.joins.iter().zip(&mut later) {
         match launch.join(*join) {
@@ -202,12 +212,6 @@ fn show_in(launch: &Launch<'_>, usher: &Usher<'_>) -> Result<Cloned> {
     for join in usher.joins {
         launch.give_up(join.fd);
     }
-    // In here, for nobody in the container can see the usher, and what it has open.
-    if let Some(procfs) = procfs {
-        stdio::exchange_null(&procfs, open_directory(c"/")?.as_fd())?;
-    }
-    // From birth the new process can be seen from within the pid namespace; nobody may look into it (CVE-2016-9962).
-    sys::prctl(sys::PR_SET_DUMPABLE, 0, 0).at(Step::Prctl)?;
     sys::spawn(launch.plan.clone_flags | sys::CLONE_PARENT, None).at(Step::Clone)
 }
 
@@ -345,9 +349,6 @@ impl<'a> Init<'a> {
 
     fn enter_root(&mut self, how: EnterRoot) -> Result {
         let root = self.root();
-        if let Some(procfs) = stdio::host_procfs() {
-            stdio::exchange_null(&procfs, root)?;
-        }
         match how {
             EnterRoot::Pivot { shared } => {
                 // pivot_root(".", ".") stacks the old root on the new one, where the next call takes it off.

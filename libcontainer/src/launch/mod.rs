@@ -8,6 +8,7 @@ mod idmap;
 mod net_devices;
 mod network;
 pub(crate) mod notify;
+mod null;
 mod own_binary;
 mod prepare;
 mod session;

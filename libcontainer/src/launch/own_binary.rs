@@ -49,7 +49,7 @@ fn on_read_only_mount() -> io::Result<(OwnedFd, OwnedFd)> {
     let mount = open_tree(CWD, EXE, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)?;
     let read_only = corten_init::sys::MountAttr { set: MOUNT_ATTR_RDONLY, ..Default::default() };
     corten_init::sys::mount_setattr(mount.as_fd(), false, &read_only)?;
-    Ok((reopen(&mount)?, mount))
+    Ok((reopen(&mount, OFlags::RDONLY)?, mount))
 }
 
 fn sealed_copy() -> io::Result<OwnedFd> {
@@ -59,12 +59,12 @@ fn sealed_copy() -> io::Result<OwnedFd> {
     let mut copy = File::from(memory);
     io::copy(&mut File::open(EXE)?, &mut copy)?;
     fcntl_add_seals(&copy, SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE)?;
-    reopen(&copy)
+    reopen(&copy, OFlags::RDONLY)
 }
 
-fn reopen(fd: &impl AsRawFd) -> io::Result<OwnedFd> {
+pub(super) fn reopen(fd: &impl AsRawFd, flags: OFlags) -> io::Result<OwnedFd> {
     let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
-    Ok(open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?)
+    Ok(open(path, flags | OFlags::CLOEXEC, Mode::empty())?)
 }
 
 #[cfg(test)]

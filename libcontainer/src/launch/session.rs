@@ -10,6 +10,7 @@ use rustix::process::{ForeignRawFd, Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getf
 
 use super::error::{Death, InitFailure, LaunchError};
 use super::network::hand_network_over;
+use super::null::ProtectedNull;
 use super::own_binary::ProtectedBinary;
 use super::prepare::Prepared;
 use super::sockets::receive_descriptor;
@@ -63,8 +64,8 @@ pub(crate) struct Session {
     asks: bool,
     /// The word to go on after [`Event::Ready`] has been given in advance.
     ahead: bool,
-    /// The detached mount on which the child has found the runtime's program.
-    mount: Option<OwnedFd>,
+    /// The detached mounts on which the child has found the runtime's program and a null device.
+    mounts: [Option<OwnedFd>; 2],
 }
 
 impl Session {
@@ -93,9 +94,13 @@ impl Session {
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
                 .map_err(SyscallError::calling("socketpair"))?;
         let protected = if compiled.protects_binary { Some(ProtectedBinary::open()?) } else { None };
-        let own_binary = protected.as_ref().map(ProtectedBinary::for_child);
-        let Child { pid, pidfd, stat } =
-            clone(&compiled, &theirs, &mut prepared, own_binary, cgroup, preserve_fds)?;
+        let null = if compiled.protects_binary { ProtectedNull::open() } else { None };
+        let own = Own {
+            channel: theirs.as_raw_fd(),
+            binary: protected.as_ref().map(ProtectedBinary::for_child),
+            null: null.as_ref().map(|null| null.file.as_raw_fd()),
+        };
+        let Child { pid, pidfd, stat } = clone(&compiled, &own, &mut prepared, cgroup, preserve_fds)?;
         drop(theirs);
         drop(prepared);
         let ops = compiled.plan.ops;
@@ -124,14 +129,14 @@ impl Session {
             }
             return Err(error);
         }
-        session.mount = protected.and_then(ProtectedBinary::into_mount);
+        session.mounts = [protected.and_then(ProtectedBinary::into_mount), null.map(|null| null.mount)];
         Ok(session)
     }
 
     /// Gives up what the child has taken over by now. To close the last descriptor of a mount that is attached nowhere
     /// takes an RCU grace period: this is for a moment when there is nothing better to do.
     pub fn release(&mut self) {
-        self.mount = None;
+        self.mounts = [None, None];
     }
 
     /// Takes part in the conversation of a container that was created earlier.
@@ -152,7 +157,7 @@ impl Session {
             listener: None,
             asks: true,
             ahead: false,
-            mount: None,
+            mounts: [None, None],
         }
     }
 
@@ -378,26 +383,33 @@ impl Session {
 }
 
 /// The clone itself; and, where the kernel does not take the cgroup or kills the child in it, once more without it.
+/// What the child has of the runtime's, besides what its plan demands.
+struct Own<'a> {
+    channel: RawFd,
+    binary: Option<OwnBinary<'a>>,
+    null: Option<RawFd>,
+}
+
 fn clone(
     compiled: &Compiled<'_>,
-    theirs: &OwnedFd,
+    own: &Own<'_>,
     prepared: &mut Prepared,
-    own_binary: Option<OwnBinary<'_>>,
     cgroup: &Cgroup,
     preserve_fds: u32,
 ) -> Result<Child> {
     let plan = &compiled.plan;
     let attempt = |plan: &Plan<'_>, prepared: &Prepared, cgroup: Option<BorrowedFd<'_>>| {
         let slots = prepared.slots();
-        let file = own_binary.map(|own| own.file.as_raw_fd());
-        let own = [Some(theirs.as_raw_fd()), file];
-        let keep = keep_list(&slots, own.into_iter().flatten(), preserve_fds);
+        let file = own.binary.map(|own| own.file.as_raw_fd());
+        let kept = [Some(own.channel), file, own.null];
+        let keep = keep_list(&slots, kept.into_iter().flatten(), preserve_fds);
         corten_init::launch(&Launch {
             plan,
-            channel: theirs.as_raw_fd(),
+            channel: own.channel,
             slots: &slots,
             keep: &keep,
-            own_binary,
+            own_binary: own.binary,
+            null: own.null,
             cgroup,
         })
     };

@@ -99,7 +99,7 @@ fn enter_namespaces<'a>(b: &mut Builder<'a>, r: &Request<'_>, stages: &Stages) -
     if stages.unshare_later != 0 {
         b.step(Op::Unshare { kinds: stages.unshare_later }, "cgroup, ipc or network namespace");
     }
-    stages.usher.then(|| Usher { joins: b.arena.slice(&joins), exchanges_null: false })
+    stages.usher.then(|| Usher { joins: b.arena.slice(&joins) })
 }
 
 /// Whether the parent moves network devices.
@@ -254,6 +254,7 @@ fn finish_process(b: &mut Builder<'_>, r: &Request<'_>, runnable: &Runnable<'_>)
     let how = Circumstances {
         keep_groups: r.valid.config.keeps_groups()
             || groups_are_denied(r.host, r.valid.config.linux.as_ref()),
+        joins_user: r.valid.namespaces.joins(NamespaceKind::User).is_some(),
         keep_admin: r.filter.is_some() && !runnable.process.no_new_privileges,
         preserve_fds: r.preserve_fds,
         own_binary: r.host.own_binary,

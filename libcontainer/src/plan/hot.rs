@@ -31,8 +31,7 @@ pub fn compile_mounts<'a>(
     let spaces = &r.valid.namespaces;
     let kinds = clone_flags(spaces);
     let fd = b.demand(Demand::Container);
-    let usher =
-        (kinds != 0).then(|| Usher { joins: arena.slice(&[Join { fd, kinds }]), exchanges_null: false });
+    let usher = (kinds != 0).then(|| Usher { joins: arena.slice(&[Join { fd, kinds }]) });
     if spaces.has(NamespaceKind::User) {
         b.step(Op::BecomeRoot, "root of the user namespace");
     }

@@ -59,9 +59,7 @@ pub fn compile_exec<'a>(arena: &'a Arena, r: &JoinRequest<'_>) -> Compiled<'a> {
     }
     let kinds = clone_flags(r.namespaces);
     let fd = b.demand(Demand::Container);
-    let joins = b.arena.slice(&[Join { fd, kinds }]);
-    // The streams of a hook, and a terminal, are taken later.
-    let usher = (kinds != 0).then_some(Usher { joins, exchanges_null: !(r.stdio || r.console) });
+    let usher = (kinds != 0).then(|| Usher { joins: b.arena.slice(&[Join { fd, kinds }]) });
     if r.namespaces.has(NamespaceKind::User) {
         b.step(Op::BecomeRoot, "root of the user namespace");
     }
@@ -91,6 +89,7 @@ fn join_process(b: &mut Builder<'_>, r: &JoinRequest<'_>) {
     push_affinity(b, process);
     let how = Circumstances {
         keep_groups: r.keep_groups || groups_are_denied(r.host, r.linux),
+        joins_user: r.namespaces.has(NamespaceKind::User),
         keep_admin: r.filter.is_some() && !process.no_new_privileges,
         preserve_fds: r.preserve_fds,
         own_binary: r.host.own_binary,

@@ -14,6 +14,8 @@ use crate::validate::CapabilitySets;
 pub struct Circumstances {
     /// `setgroups` is denied in the user namespace, or would fail: leave the groups alone.
     pub keep_groups: bool,
+    /// The user namespace is one that somebody else has made.
+    pub joins_user: bool,
     /// Keep `CAP_SYS_ADMIN` permitted until a filter is loaded.
     pub keep_admin: bool,
     /// Descriptors from 3 on that the program gets.
@@ -37,6 +39,7 @@ pub(super) fn identity<'a>(
         uid: process.user.uid,
         gid: process.user.gid,
         groups: (!how.keep_groups).then_some(groups),
+        groups_if_allowed: how.joins_user,
         umask: process.user.umask.unwrap_or(DEFAULT_UMASK),
         cwd: arena.cstr(&process.cwd),
         capabilities: Capabilities {
