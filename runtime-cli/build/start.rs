@@ -13,10 +13,20 @@ pub fn without_questions(sources: &Path) {
         println!("cargo::rerun-if-changed={}", file.display());
     }
     println!("cargo::rerun-if-env-changed=CORTEN_START");
+    if let Some(library) = c_library() {
+        println!("cargo::rerun-if-changed={}", library.display());
+    }
     let left_alone = env::var("CORTEN_START").as_deref() == Ok("libc");
     if !left_alone && applies() && probe_works(&probe) == Some(true) {
         println!("cargo::rustc-cfg=own_start");
     }
+}
+
+/// The archive whose start the probe was seen to fit, if the compiler knows it.
+fn c_library() -> Option<PathBuf> {
+    let asked = Command::new("cc").arg("-print-file-name=libc.a").stderr(Stdio::null()).output().ok()?;
+    let path = PathBuf::from(String::from_utf8(asked.stdout).ok()?.trim());
+    path.is_absolute().then_some(path)
 }
 
 fn applies() -> bool {

@@ -16,6 +16,9 @@ pub fn cases() -> Vec<Case> {
         Case::new("spy/user-namespace-sees-nothing", &["LNX-01"], user_namespace)
             .practice()
             .needs(&[Need::UserNs]),
+        Case::new("spy/user-namespace-sees-no-usher", &["LNX-01"], shared_pids)
+            .practice()
+            .needs(&[Need::UserNs]),
         Case::new("spy/tracer-sees-nothing-of-the-host", &["LNX-01"], tracer).practice().limit(120),
     ]
 }
@@ -75,6 +78,22 @@ fn sees_nothing(ctx: &Ctx) -> Verdict {
 fn user_namespace(ctx: &Ctx) -> Verdict {
     let seen = watch(ctx, |b| {
         b.caps(&TRACER).user_namespace(200_000)?;
+        Ok(())
+    })?;
+    let links = seen.get("/links");
+    ensure!(*links == json!([]), "it could read {links}");
+    Ok(())
+}
+
+/// The same where it sees all processes of the host, the one among them that enters and makes the new one.
+fn shared_pids(ctx: &Ctx) -> Verdict {
+    let seen = watch(ctx, |b| {
+        b.caps(&TRACER).user_namespace(200_000)?;
+        b.without_namespace("pid");
+        if let Some(mounts) = b.config["mounts"].as_array_mut() {
+            mounts.retain(|mount| mount["destination"] != "/proc");
+        }
+        b.mount("/proc", "bind", "/proc", &["rbind"]);
         Ok(())
     })?;
     let links = seen.get("/links");

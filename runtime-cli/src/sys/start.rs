@@ -63,11 +63,11 @@ unsafe extern "C" {
 /// Called by the first instructions of the program, in place of the C library's function of this name.
 ///
 /// Until the program is relocated, nothing may be called by way of an address in memory, as Rust's calls of C are; so
-/// this part is written out. The order of the calls is the C library's own.
+/// this part is written out. The calls are in the C library's own order.
 // SAFETY: the only symbol of this name: the linker takes the C library's only where there is none. `main` is in rdi, the
 // number of arguments in esi, and rdx points to them, where the kernel has put them: after them, each with a null pointer
-// at its end, the environment and the auxiliary vector. All else that is passed is null in a static program. There is
-// nothing to come back to, so no register is saved.
+// at its end, the environment and the auxiliary vector. All else that is passed is null in a static program, or is found
+// again (the end of the stack). There is nothing to come back to, so no register is saved.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 unsafe extern "C" fn __libc_start_main() -> ! {
