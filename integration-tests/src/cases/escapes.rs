@@ -111,7 +111,9 @@ fn null_device_of_host(ctx: &Ctx) -> Verdict {
     type Change = fn(&mut Bundle);
     let changes: [(&str, Change); 4] = [
         ("as ever", |_| {}),
-        ("another user", |b| drop(b.set("/process/user", json!({"uid": 1234, "gid": 5678})))),
+        ("another user", |b| {
+            b.set("/process/user", json!({"uid": 1234, "gid": 5678}));
+        }),
         ("a /dev without devices", |b| {
             without_mounts_at(b, "/dev");
             b.mount("/dev", "tmpfs", "tmpfs", &["nodev"]);
