@@ -21,6 +21,9 @@ pub fn cases() -> Vec<Case> {
         Case::new("attack/runtime-binary-by-init", &["LNX-01"], runtime_binary_by_init)
             .practice()
             .needs(&[Need::Root]),
+        Case::new("attack/runtime-binary-by-mapped-root", &["LNX-01"], runtime_binary_by_mapped_root)
+            .practice()
+            .needs(&[Need::Root, Need::UserNs]),
     ]
 }
 
@@ -129,12 +132,22 @@ fn config_is_fifo(ctx: &Ctx) -> Verdict {
 /// process that joins) can open it for writing once nobody executes it any more. Nothing of a copy of the runtime may be
 /// writable that way. `exec` is tried through a script that executes the runtime inside.
 fn runtime_binary_by_init(ctx: &Ctx) -> Verdict {
+    runtime_binary(ctx, |_| Ok(()))
+}
+
+/// The same with a user namespace that maps the host's root to the container's.
+fn runtime_binary_by_mapped_root(ctx: &Ctx) -> Verdict {
+    runtime_binary(ctx, |b| b.user_namespace(0).map(drop))
+}
+
+fn runtime_binary(ctx: &Ctx, change: impl FnOnce(&mut Bundle) -> Verdict) -> Verdict {
     let copy = ctx.scratch().join("runtime");
     fs::copy(&ctx.settings.runtime, &copy)?;
     let before = fs::read(&copy)?;
     let mut b = ctx.bundle()?;
     fs::write(b.path("bin/again"), "#!/proc/self/exe\n")?;
     fs::set_permissions(b.path("bin/again"), fs::Permissions::from_mode(0o755))?;
+    change(&mut b)?;
     b.steps(&[&["sleep"]]).save()?;
     let id = ctx.id();
     let rt = |verb: &str| ctx.program(&copy).arg("--root").arg(ctx.state_root()).arg(verb);

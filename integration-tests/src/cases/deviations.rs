@@ -35,6 +35,12 @@ const KNOWN: &[(&str, &str, &str, &str)] = &[
     ("escape/forged-procfs-of-the-image", "runc", "1.1", "writes kernel parameters to the image's /proc"),
     ("escape/users-are-numbers", "runc", "1.1", "cuts a uid to 32 bits: 4294967296 is root"),
     (
+        "escape/null-device-of-the-host",
+        "runc",
+        "1.1",
+        "binds the host's node also where root of the user namespace owns it",
+    ),
+    (
         "escape/null-device-of-the-host-by-exec",
         "runc",
         "1.1",

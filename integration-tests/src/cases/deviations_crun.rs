@@ -281,6 +281,10 @@ pub const GROUPS: &[(&[&str], &str)] = &[
         "CVE-2026-47766: follows the link to the host",
     ),
     (&["escape/users-are-numbers"], "takes a number for the name of a user (CVE-2026-30892)"),
+    (
+        &["escape/null-device-of-the-host"],
+        "binds the host's node also where root of the user namespace owns it",
+    ),
     (&["escape/null-device-of-the-host-by-exec"], "leaves the host's null device to what `exec` starts"),
     (&["escape/sibling-cgroup"], "does not look where `exec --cgroup` leads"),
     (

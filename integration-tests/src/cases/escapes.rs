@@ -108,17 +108,19 @@ fn program_below_descriptor(ctx: &Ctx) -> Verdict {
 /// Standard input is the host's null device, of which root of the container is no less the owner than the host's: it
 /// could give it away, or forbid it to all the world.
 fn null_device_of_host(ctx: &Ctx) -> Verdict {
+    const WITHOUT_NULL: &str = "a /dev of the image's";
     type Change = fn(&mut Bundle);
-    let changes: [(&str, Change); 4] = [
+    let changes: [(&str, Change); 5] = [
         ("as ever", |_| {}),
         ("another user", |b| {
             b.set("/process/user", json!({"uid": 1234, "gid": 5678}));
         }),
+        ("host ids in a user namespace", |b| drop(b.user_namespace(0).map(|_| ()))),
         ("a /dev without devices", |b| {
             without_mounts_at(b, "/dev");
             b.mount("/dev", "tmpfs", "tmpfs", &["nodev"]);
         }),
-        ("a /dev of the image's", |b| {
+        (WITHOUT_NULL, |b| {
             fs::create_dir(b.dir.join("dev")).expect("the bundle is writable");
             without_mounts_at(b, "/dev");
             b.mount("/dev", "bind", "dev", &["bind"])
@@ -130,9 +132,14 @@ fn null_device_of_host(ctx: &Ctx) -> Verdict {
         let mut b = ctx.bundle()?;
         b.steps(&[&["sleep"]]);
         change(&mut b);
-        // Whether it runs without a null device is the runtime's choice.
-        let Ok(c) = ctx.start(&b) else { continue };
-        cannot_change_null(c.pid, what)?;
+        let c = match ctx.start(&b) {
+            // Whether it runs without a null device is the runtime's choice.
+            Err(_) if what == WITHOUT_NULL => continue,
+            started => started?,
+        };
+        for number in 0..3 {
+            cannot_change_null(c.pid, number, what)?;
+        }
         c.delete_force()?;
     }
     Ok(())
@@ -151,21 +158,21 @@ fn null_device_of_host_by_exec(ctx: &Ctx) -> Verdict {
         c.exec(&["--detach", "--user", "1234", "--pid-file", &path], &[&["sleep"]]).ok()?;
         let text = fs::read_to_string(&file)?;
         let pid = text.parse().map_err(|_| Failure::new(format!("pid file holds {text:?}")))?;
-        cannot_change_null(pid, &format!("/dev/null missing: {missing}"))?;
+        cannot_change_null(pid, 0, &format!("/dev/null missing: {missing}"))?;
     }
     c.delete_force()?;
     Ok(())
 }
 
 /// Tries what the container's root could, by the same link, and changes nothing by it.
-fn cannot_change_null(pid: i32, what: &str) -> Verdict {
-    let stream = format!("/proc/{pid}/fd/0");
+fn cannot_change_null(pid: i32, number: u32, what: &str) -> Verdict {
+    let stream = format!("/proc/{pid}/fd/{number}");
     let place = |path: &str| fs::metadata(path).map(|m| (m.dev(), m.ino(), m.rdev(), m.permissions()));
     let (outside, stdin) = (place("/dev/null")?, place(&stream)?);
-    ensure_eq!(stdin.2, outside.2, "number of the device that is standard input, with {what}");
+    ensure!(number > 0 || stdin.2 == outside.2, "standard input is not the null device, with {what}");
     let changed =
         (stdin.0, stdin.1) == (outside.0, outside.1) && fs::set_permissions(&stream, outside.3).is_ok();
-    ensure!(!changed, "with {what}: standard input is the host's /dev/null, and its mode can be changed");
+    ensure!(!changed, "with {what}: stream {number} is the host's /dev/null, and its mode can be changed");
     Ok(())
 }
 

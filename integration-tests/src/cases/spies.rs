@@ -16,6 +16,9 @@ pub fn cases() -> Vec<Case> {
         Case::new("spy/user-namespace-sees-nothing", &["LNX-01"], user_namespace)
             .practice()
             .needs(&[Need::UserNs]),
+        Case::new("spy/mapped-root-writes-nothing", &["LNX-01"], mapped_root)
+            .practice()
+            .needs(&[Need::UserNs]),
         Case::new("spy/user-namespace-sees-no-usher", &["LNX-01"], shared_pids)
             .practice()
             .needs(&[Need::UserNs]),
@@ -83,6 +86,15 @@ fn user_namespace(ctx: &Ctx) -> Verdict {
     let links = seen.get("/links");
     ensure!(*links == json!([]), "it could read {links}");
     Ok(())
+}
+
+/// Whose root is root outside as well, by the mappings: it owns the runtime's program.
+fn mapped_root(ctx: &Ctx) -> Verdict {
+    watch(ctx, |b| {
+        b.caps(&TRACER).user_namespace(0)?;
+        Ok(())
+    })
+    .map(drop)
 }
 
 /// The same where it sees all processes of the host, the one among them that enters and makes the new one.

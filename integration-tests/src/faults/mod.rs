@@ -111,7 +111,14 @@ pub fn follow(ctx: &Ctx, scenario: &'static Scenario) -> Result<Trace, Failure> 
 fn injections(calls: &[Vec<u64>]) -> impl Iterator<Item = Injection> {
     let places =
         calls.iter().enumerate().flat_map(|(process, calls)| (0..calls.len()).map(move |c| (process, c)));
-    places.flat_map(|(process, call)| FAULTS.map(|(fault, _)| Injection { process, call, fault }))
+    let all = places.flat_map(|(process, call)| FAULTS.map(|(fault, _)| Injection { process, call, fault }));
+    all.filter(|at| !tells_of_another(calls[at.process][at.call], at.fault))
+}
+
+/// flock(2) that would block says that somebody else has the lock, and with it what is locked: whoever believes that leaves
+/// it to them.
+fn tells_of_another(call: u64, fault: Fault) -> bool {
+    fault == Fault::Errno(libc::EAGAIN) && report::call_name(call) == "flock"
 }
 
 /// One scenario, set up.

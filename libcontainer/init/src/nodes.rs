@@ -35,7 +35,9 @@ pub(crate) fn make_nodes(
 fn make_node(dir: BorrowedFd<'_>, node: &Node<'_>, settle: &mut dyn FnMut() -> Result) -> Result {
     const REFUSED: Errno = Errno::PERM;
     match node {
-        Node::Device(device) if device.bind => bind_device(dir, device, Attrs::default()),
+        Node::Device(device) if device.bind => {
+            bind_device(dir, device, if device.read_only { READ_ONLY } else { Attrs::default() })
+        }
         Node::Device(device) => match make_device(dir, device) {
             Err(Failure { step: Step::Mknod, errno: REFUSED, .. }) => {
                 // Version 1's rules cannot be set at once: the parent may just have forbidden all, and be about to

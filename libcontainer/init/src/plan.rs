@@ -31,6 +31,8 @@ pub struct Plan<'a> {
 pub struct Usher<'a> {
     /// What it joins.
     pub joins: &'a [Join],
+    /// Give up the runtime's supplementary groups first: in a user namespace that may be denied.
+    pub drops_groups: bool,
 }
 
 /// One setns(2).
@@ -373,6 +375,8 @@ pub struct DeviceNode<'a> {
     pub host: &'a CStr,
     /// Bind at once, without trying to make the node.
     pub bind: bool,
+    /// Bind it read-only, which is nothing to who writes into the device: root of the container owns the host's node.
+    pub read_only: bool,
 }
 
 /// A pseudo-terminal.

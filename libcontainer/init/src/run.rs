@@ -198,6 +198,10 @@ fn show_in(launch: &Launch<'_>, usher: &Usher<'_>) -> Result<Cloned> {
     // Where the pid namespace is shared, the usher can be seen from within, and in any case the new process, from birth:
     // nobody may look into either (CVE-2016-9962), not even for a moment after a user namespace was entered.
     sys::prctl(sys::PR_SET_DUMPABLE, 0, 0).at(Step::Prctl)?;
+    if usher.drops_groups {
+        // Who may not do it has nothing to lose: whose groups these are can be told from nothing but files of theirs.
+        let _ = sys::setgroups(&[]);
+    }
     let mut later = [false; MAX_JOINS];
     for (join, later) in usher.joins.iter().zip(&mut later) {
         match launch.join(*join) {
@@ -212,6 +216,8 @@ fn show_in(launch: &Launch<'_>, usher: &Usher<'_>) -> Result<Cloned> {
     for join in usher.joins {
         launch.give_up(join.fd);
     }
+    // Whose credentials changed may be dumpable again (`fs.suid_dumpable`).
+    sys::prctl(sys::PR_SET_DUMPABLE, 0, 0).at(Step::Prctl)?;
     sys::spawn(launch.plan.clone_flags | sys::CLONE_PARENT, None).at(Step::Clone)
 }
 

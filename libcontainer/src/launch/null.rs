@@ -1,17 +1,22 @@
 //! The null device for a program's standard streams.
 
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use corten_init::sys::MountAttr;
-use rustix::fs::{CWD, FileType, Mode, Stat, fstat, major, makedev, minor, mknodat};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, OFlags, Stat, chmodat, fstat, major, makedev, minor, mkdirat, mknodat,
+    openat,
+};
+use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsmount, fsopen, open_tree,
 };
 
 use super::own_binary::reopen;
+use crate::error::{PathError, Result};
 
-/// A null device that a container's root can neither give away nor forbid to others, and the mount that it is on.
+/// A null device of which it matters to nobody else what a container's root does to it, and the mount that it is on.
 ///
 /// Where the runtime was started with `/dev/null`, the program would hold the host's node, of which root of the container
 /// is no less the owner than the host's: `chmod(1)` on `/proc/self/fd/0` is then for all the world, in whatever mount
@@ -22,12 +27,23 @@ pub(super) struct ProtectedNull {
 }
 
 impl ProtectedNull {
-    /// The same node on a mount of its own that is read-only, which is nothing to who writes into the device; or, before
-    /// Linux 5.12, another node on a filesystem of its own. None if there is neither, or no need: standard streams are
-    /// something else.
-    pub fn open() -> Option<ProtectedNull> {
-        let any = standard_streams().iter().any(|fd| fstat(fd).is_ok_and(|stat| is_null(&stat)));
-        if any { on_read_only_mount().or_else(|_| of_its_own()).ok() } else { None }
+    /// One on a filesystem of its own, where it is called `/dev/null` as well; or, where that cannot be made, the host's on a
+    /// read-only mount, which is nothing to who writes into the device. A labelled process gets that one at once: policies
+    /// have rules for the label of the host's. None where standard streams are something else.
+    ///
+    /// # Errors
+    ///
+    /// When a null device is needed, and there is neither.
+    pub fn open(has_label: bool) -> Result<Option<ProtectedNull>> {
+        if !standard_streams().iter().any(|fd| fstat(fd).is_ok_and(|stat| is_null(&stat))) {
+            return Ok(None);
+        }
+        let opened = match if has_label { Err(Errno::PERM) } else { of_its_own() } {
+            // Without CAP_MKNOD, or in a sandbox.
+            Err(Errno::PERM | Errno::ACCESS | Errno::NOSYS) => on_read_only_mount(),
+            done => done,
+        };
+        Ok(Some(opened.map_err(PathError::doing("protect", Path::new("/dev/null")))?))
     }
 }
 
@@ -40,36 +56,29 @@ fn is_null(stat: &Stat) -> bool {
     is_char && (major(stat.st_rdev), minor(stat.st_rdev)) == (1, 3)
 }
 
-fn on_read_only_mount() -> io::Result<ProtectedNull> {
-    const MOUNT_ATTR_RDONLY: u64 = 1;
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    let mount = open_tree(CWD, "/dev/null", flags)?;
-    let read_only = MountAttr { set: MOUNT_ATTR_RDONLY, ..Default::default() };
-    corten_init::sys::mount_setattr(mount.as_fd(), false, &read_only)?;
-    opened(mount.as_fd()).map(|file| ProtectedNull { file, mount })
-}
-
-fn of_its_own() -> io::Result<ProtectedNull> {
+fn of_its_own() -> rustix::io::Result<ProtectedNull> {
     let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_create(context.as_fd())?;
     let mount = fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?;
-    mknodat(&mount, "null", FileType::CharacterDevice, Mode::from_raw_mode(0o666), makedev(1, 3))?;
-    let node = rustix::fs::openat(
-        &mount,
-        "null",
-        rustix::fs::OFlags::PATH | rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::CLOEXEC,
-        Mode::empty(),
-    )?;
-    opened(node.as_fd()).map(|file| ProtectedNull { file, mount })
+    mkdirat(&mount, "dev", Mode::from_raw_mode(0o755))?;
+    mknodat(&mount, "dev/null", FileType::CharacterDevice, Mode::from_raw_mode(0o666), makedev(1, 3))?;
+    // Whatever the umask has taken.
+    chmodat(&mount, "dev/null", Mode::from_raw_mode(0o666), AtFlags::empty())?;
+    let file = openat(&mount, "dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+    Ok(ProtectedNull { file, mount })
 }
 
-/// Nothing but the null device is opened.
-fn opened(node: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    if is_null(&fstat(node)?) {
-        reopen(&node, rustix::fs::OFlags::RDWR)
-    } else {
-        Err(io::ErrorKind::Other.into())
+fn on_read_only_mount() -> rustix::io::Result<ProtectedNull> {
+    const MOUNT_ATTR_RDONLY: u64 = 1;
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let mount = open_tree(CWD, "/dev/null", flags)?;
+    if !is_null(&fstat(&mount)?) {
+        return Err(Errno::NODEV);
     }
+    let read_only = MountAttr { set: MOUNT_ATTR_RDONLY, ..Default::default() };
+    corten_init::sys::mount_setattr(mount.as_fd(), false, &read_only)?;
+    let file = reopen(&mount, OFlags::RDWR)?;
+    Ok(ProtectedNull { file, mount })
 }
 
 #[cfg(test)]

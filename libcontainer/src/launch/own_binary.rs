@@ -59,12 +59,12 @@ fn sealed_copy() -> io::Result<OwnedFd> {
     let mut copy = File::from(memory);
     io::copy(&mut File::open(EXE)?, &mut copy)?;
     fcntl_add_seals(&copy, SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE)?;
-    reopen(&copy, OFlags::RDONLY)
+    Ok(reopen(&copy, OFlags::RDONLY)?)
 }
 
-pub(super) fn reopen(fd: &impl AsRawFd, flags: OFlags) -> io::Result<OwnedFd> {
+pub(super) fn reopen(fd: &impl AsRawFd, flags: OFlags) -> rustix::io::Result<OwnedFd> {
     let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
-    Ok(open(path, flags | OFlags::CLOEXEC, Mode::empty())?)
+    open(path, flags | OFlags::CLOEXEC, Mode::empty())
 }
 
 #[cfg(test)]

@@ -94,7 +94,7 @@ impl Session {
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
                 .map_err(SyscallError::calling("socketpair"))?;
         let protected = if compiled.protects_binary { Some(ProtectedBinary::open()?) } else { None };
-        let null = if compiled.protects_binary { ProtectedNull::open() } else { None };
+        let null = if compiled.protects_binary { ProtectedNull::open(compiled.has_label)? } else { None };
         let own = Own {
             channel: theirs.as_raw_fd(),
             binary: protected.as_ref().map(ProtectedBinary::for_child),
@@ -382,7 +382,6 @@ impl Session {
     }
 }
 
-/// The clone itself; and, where the kernel does not take the cgroup or kills the child in it, once more without it.
 /// What the child has of the runtime's, besides what its plan demands.
 struct Own<'a> {
     channel: RawFd,
@@ -390,6 +389,7 @@ struct Own<'a> {
     null: Option<RawFd>,
 }
 
+/// The clone itself; and, where the kernel does not take the cgroup or kills the child in it, once more without it.
 fn clone(
     compiled: &Compiled<'_>,
     own: &Own<'_>,

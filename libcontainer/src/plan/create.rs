@@ -10,7 +10,7 @@ use super::scheduling::{By, push_scheduling};
 use super::stages::{Stages, clone_flag, stages};
 use super::{
     Arena, Builder, Circumstances, Compiled, Demand, MS_PRIVATE, MS_REC, MS_SHARED, Origin, Request, clean,
-    could_write_binary, devices, groups_are_denied, mount_options, mounts,
+    devices, groups_are_denied, is_root_outside, mount_options, mounts,
 };
 use crate::config::NamespaceKind;
 use crate::error::ConfigError;
@@ -51,7 +51,7 @@ pub fn compile_create<'a>(arena: &'a Arena, r: &Request<'_>) -> Result<Compiled<
         let gate = if r.gate { Some(b.demand(Demand::Gate)) } else { None };
         b.step(Op::Ready { gate }, "start");
     }
-    let protects = could_write_binary(r.host, &r.valid.namespaces);
+    let protects = is_root_outside(r.host, &r.valid.namespaces, r.valid.config.linux.as_ref());
     Ok(b.finish(usher, clone_flags, cgroups, protects))
 }
 
@@ -99,7 +99,10 @@ fn enter_namespaces<'a>(b: &mut Builder<'a>, r: &Request<'_>, stages: &Stages) -
     if stages.unshare_later != 0 {
         b.step(Op::Unshare { kinds: stages.unshare_later }, "cgroup, ipc or network namespace");
     }
-    stages.usher.then(|| Usher { joins: b.arena.slice(&joins) })
+    let drops_groups = r.valid.namespaces.joins(NamespaceKind::User).is_some()
+        && r.host.euid == 0
+        && !r.valid.config.keeps_groups();
+    stages.usher.then(|| Usher { joins: b.arena.slice(&joins), drops_groups })
 }
 
 /// Whether the parent moves network devices.

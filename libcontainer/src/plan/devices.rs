@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use corten_init::{DeviceNode, Node, Op};
 
 use super::mounts::{Options, clean};
-use super::{Builder, Origin, Request};
+use super::{Builder, Origin, Request, is_root_outside};
 use crate::config::{Device, NamespaceKind};
 
 const S_IFIFO: u32 = 0o010_000;
@@ -68,11 +68,16 @@ fn binds(r: &Request<'_>) -> bool {
     r.valid.namespaces.has(NamespaceKind::User) || r.host.euid != 0
 }
 
+fn is_root(r: &Request<'_>) -> bool {
+    is_root_outside(r.host, &r.valid.namespaces, r.valid.config.linux.as_ref())
+}
+
 fn default_node<'a>(b: &Builder<'a>, r: &Request<'_>, name: &str, major: u32, minor: u32) -> Node<'a> {
     let host = b.arena.cstr(&format!("/dev/{name}"));
     let name = b.arena.cstr(name);
     let mode = S_IFCHR | 0o666;
-    Node::Device(DeviceNode { name, mode, major, minor, uid: 0, gid: 0, host, bind: binds(r) })
+    let (bind, read_only) = (binds(r), is_root(r));
+    Node::Device(DeviceNode { name, mode, major, minor, uid: 0, gid: 0, host, bind, read_only })
 }
 
 fn listed_node<'a>(b: &Builder<'a>, r: &Request<'_>, device: &Device, name: &str) -> Node<'a> {
@@ -92,5 +97,6 @@ fn listed_node<'a>(b: &Builder<'a>, r: &Request<'_>, device: &Device, name: &str
         gid: device.gid.unwrap_or(0),
         host: b.arena.cstr(&device.path),
         bind: binds(r) && kind != S_IFIFO,
+        read_only: is_root(r),
     })
 }

@@ -2,9 +2,7 @@
 
 use corten_init::{Join, Op, Usher};
 
-use super::{
-    Arena, Builder, Compiled, Demand, Origin, Request, clean, clone_flags, could_write_binary, mounts,
-};
+use super::{Arena, Builder, Compiled, Demand, Origin, Request, clean, clone_flags, is_root_outside, mounts};
 use crate::config::NamespaceKind;
 use crate::error::ConfigError;
 
@@ -31,7 +29,8 @@ pub fn compile_mounts<'a>(
     let spaces = &r.valid.namespaces;
     let kinds = clone_flags(spaces);
     let fd = b.demand(Demand::Container);
-    let usher = (kinds != 0).then(|| Usher { joins: arena.slice(&[Join { fd, kinds }]) });
+    let usher =
+        (kinds != 0).then(|| Usher { joins: arena.slice(&[Join { fd, kinds }]), drops_groups: false });
     if spaces.has(NamespaceKind::User) {
         b.step(Op::BecomeRoot, "root of the user namespace");
     }
@@ -43,7 +42,7 @@ pub fn compile_mounts<'a>(
     }
     b.step(Op::Ready { gate: None }, "end");
     b.step(Op::End, "end");
-    let protects = could_write_binary(r.host, spaces);
+    let protects = is_root_outside(r.host, spaces, r.valid.config.linux.as_ref());
     Ok(b.finish(usher, 0, &[], protects))
 }
 

@@ -5,7 +5,7 @@ use corten_init::{Join, Op, Phase, Usher};
 use super::runnable::{Runnable, push_console, push_keyring, push_labels, push_program, push_rlimits};
 use super::scheduling::{By, push_affinity, push_settings};
 use super::{
-    Arena, Builder, Circumstances, Compiled, Demand, clone_flags, could_write_binary, groups_are_denied,
+    Arena, Builder, Circumstances, Compiled, Demand, clone_flags, groups_are_denied, is_root_outside,
 };
 use crate::config::{Linux, NamespaceKind};
 use crate::host::HostFacts;
@@ -59,7 +59,10 @@ pub fn compile_exec<'a>(arena: &'a Arena, r: &JoinRequest<'_>) -> Compiled<'a> {
     }
     let kinds = clone_flags(r.namespaces);
     let fd = b.demand(Demand::Container);
-    let usher = (kinds != 0).then(|| Usher { joins: b.arena.slice(&[Join { fd, kinds }]) });
+    let usher = (kinds != 0).then(|| Usher {
+        joins: b.arena.slice(&[Join { fd, kinds }]),
+        drops_groups: r.namespaces.has(NamespaceKind::User) && r.host.euid == 0 && !r.keep_groups,
+    });
     if r.namespaces.has(NamespaceKind::User) {
         b.step(Op::BecomeRoot, "root of the user namespace");
     }
@@ -73,7 +76,7 @@ pub fn compile_exec<'a>(arena: &'a Arena, r: &JoinRequest<'_>) -> Compiled<'a> {
         b.step(Op::Stdio { slots }, "standard streams");
     }
     join_process(&mut b, r);
-    b.finish(usher, 0, cgroups, could_write_binary(r.host, r.namespaces))
+    b.finish(usher, 0, cgroups, is_root_outside(r.host, r.namespaces, r.linux))
 }
 
 fn join_process(b: &mut Builder<'_>, r: &JoinRequest<'_>) {

@@ -92,9 +92,11 @@ pub struct Compiled<'a> {
     pub demands: Vec<Demand>,
     /// One for each operation.
     pub origins: Vec<Origin>,
-    /// Whether the runtime's own program has to be kept from the container (CVE-2019-5736): whoever is root in there is
-    /// root outside as well, and could write to it.
+    /// Whether the runtime's own program, and the host's null device, have to be kept from the container (CVE-2019-5736):
+    /// whoever is root in there is root outside as well, and could write to it.
     pub protects_binary: bool,
+    /// Whether the process gets a label of SELinux's, which has a say about who uses a device of which filesystem.
+    pub has_label: bool,
 }
 
 /// What is compiled.
@@ -165,9 +167,13 @@ fn groups_are_denied(host: &HostFacts, linux: Option<&Linux>) -> bool {
     host.denies_groups || (host.euid != 0 && single)
 }
 
-/// Only who is root outside as well, and in no other user namespace, could write to the runtime's program.
-fn could_write_binary(host: &HostFacts, namespaces: &Namespaces<'_>) -> bool {
-    host.euid == 0 && !namespaces.has(NamespaceKind::User)
+/// Whether root of the container is root outside as well, owns what is the host's, and could write to the runtime's program:
+/// without a user namespace, or with one that maps that id. Of one that somebody else has made, nobody knows.
+fn is_root_outside(host: &HostFacts, namespaces: &Namespaces<'_>, linux: Option<&Linux>) -> bool {
+    let mappings = linux.map_or(&[][..], |linux| &linux.uid_mappings);
+    let known = !mappings.is_empty();
+    let maps_root = !known || mappings.iter().any(|mapping| mapping.host_id == 0);
+    host.euid == 0 && (!namespaces.has(NamespaceKind::User) || maps_root)
 }
 
 /// A plan in the making.
@@ -176,6 +182,8 @@ pub(super) struct Builder<'a> {
     ops: Vec<Op<'a>>,
     origins: Vec<Origin>,
     demands: Vec<Demand>,
+    /// Whether there was a label of SELinux's.
+    pub has_label: bool,
     /// Whether the private procfs is open.
     has_procfs: bool,
     /// Whether the network namespace, which the parent makes, is yet to be entered.
@@ -191,6 +199,7 @@ impl<'a> Builder<'a> {
             ops: Vec::with_capacity(64),
             origins: Vec::with_capacity(64),
             demands: Vec::new(),
+            has_label: false,
             has_procfs: false,
             network_is_due: false,
             read_only_later: Vec::new(),
@@ -243,7 +252,13 @@ impl<'a> Builder<'a> {
         protects_binary: bool,
     ) -> Compiled<'a> {
         let plan = Plan { usher, clone_flags, cgroups, ops: self.arena.slice(&self.ops) };
-        Compiled { plan, demands: self.demands, origins: self.origins, protects_binary }
+        Compiled {
+            plan,
+            demands: self.demands,
+            origins: self.origins,
+            protects_binary,
+            has_label: self.has_label,
+        }
     }
 }
 

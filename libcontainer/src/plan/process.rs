@@ -14,7 +14,7 @@ use crate::validate::CapabilitySets;
 pub struct Circumstances {
     /// `setgroups` is denied in the user namespace, or would fail: leave the groups alone.
     pub keep_groups: bool,
-    /// The user namespace is one that somebody else has made.
+    /// The user namespace was made before, maybe by somebody who had to give up setgroups(2).
     pub joins_user: bool,
     /// Keep `CAP_SYS_ADMIN` permitted until a filter is loaded.
     pub keep_admin: bool,

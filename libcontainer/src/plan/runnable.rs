@@ -77,6 +77,7 @@ pub(super) fn push_labels(b: &mut Builder<'_>, process: &Process) {
         attribute(b, &paths, &text, Origin::Field("process.apparmorProfile"));
     }
     if let Some(label) = selinux_label(Some(process)) {
+        b.has_label = true;
         attribute(b, &[c"thread-self/attr/exec"], label, SELINUX_LABEL);
     }
 }
