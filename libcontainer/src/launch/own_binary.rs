@@ -8,12 +8,16 @@ use std::path::Path;
 
 use corten_init::{OwnBinary, Segment};
 use rustix::fs::{CWD, MemfdFlags, Mode, OFlags, SealFlags, fcntl_add_seals, memfd_create, open};
+use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, open_tree};
 
 use super::sys;
 use crate::error::{PathError, Result};
 
 const EXE: &str = "/proc/self/exe";
+
+/// To seal a copy, each of up to 0.15 s.
+const MOST_ATTEMPTS: u32 = 20;
 
 /// This program's file, where nobody can write to it.
 pub(super) struct ProtectedBinary {
@@ -58,7 +62,15 @@ fn sealed_copy() -> io::Result<OwnedFd> {
         memfd_create("corten", flags | MemfdFlags::EXEC).or_else(|_| memfd_create("corten", flags))?;
     let mut copy = File::from(memory);
     io::copy(&mut File::open(EXE)?, &mut copy)?;
-    fcntl_add_seals(&copy, SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE)?;
+    let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
+    // As long as the kernel itself has a hand on one of the pages, they cannot be sealed; it waits a while by itself.
+    let mut attempts = 0;
+    while let Err(error) = fcntl_add_seals(&copy, seals) {
+        attempts += 1;
+        if error != Errno::BUSY || attempts == MOST_ATTEMPTS {
+            return Err(error.into());
+        }
+    }
     Ok(reopen(&copy, OFlags::RDONLY)?)
 }
 
