@@ -45,7 +45,9 @@ fn mounts() -> BTreeSet<String> {
         Some((own, _)) => format!("{own} - cgroup2"),
         None => line.to_owned(),
     };
-    text.lines().map(own_part).collect()
+    // Directories of users come and go with their sessions.
+    let is_session = |line: &&str| line.contains(" /run/user/");
+    text.lines().filter(|line| !is_session(line)).map(own_part).collect()
 }
 
 fn open_fds() -> BTreeSet<String> {

@@ -75,6 +75,8 @@ impl ProcessRef {
         match pidfd_open(pid, PidfdFlags::empty()) {
             Ok(fd) => Ok(self.is_alive().then_some(fd)),
             Err(rustix::io::Errno::SRCH) => Ok(None),
+            // Kernels before 6.16 say so of one that is reaped at this moment.
+            Err(rustix::io::Errno::INVAL) if !self.is_alive() => Ok(None),
             Err(e) => Err(e.into()),
         }
     }
