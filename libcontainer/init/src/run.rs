@@ -19,7 +19,7 @@ use crate::nodes::make_nodes;
 use crate::own_binary::{self, OwnBinary};
 use crate::paths::{Create, PathBuffer, resolve_or_create};
 use crate::plan::{
-    Attrs, EnterRoot, HandOver, Identity, Join, Node, Op, Plan, Program, SeccompOp, Slot, Usher,
+    Attrs, ConsoleOp, EnterRoot, HandOver, Identity, Join, Node, Op, Plan, Program, SeccompOp, Slot, Usher,
 };
 use crate::program;
 use crate::stdio;
@@ -282,7 +282,7 @@ impl<'a> Init<'a> {
             Op::PresentRoot => self.hold_root(c"/"),
             Op::Mount(mount) => attach_mount(self.root(), self.launch, mount),
             Op::Nodes { dir, nodes } => self.make_nodes(dir, nodes),
-            Op::Console(console) => make_console(self.root(), self.launch.slot(console.socket), console),
+            Op::Console(console) => self.open_console(console),
             Op::EnterRoot(how) => self.enter_root(*how),
             Op::RootPropagation { flags } => propagate(*flags),
             Op::Mask { paths, empty } => mounts::mask(self.root(), paths, empty),
@@ -335,6 +335,18 @@ impl<'a> Init<'a> {
     fn hold_root(&mut self, path: &CStr) -> Result {
         self.root = Some(open_directory(path)?);
         Ok(())
+    }
+
+    fn open_console(&self, console: &ConsoleOp) -> Result {
+        let make = || make_console(self.root(), self.launch.slot(console.socket), console);
+        match make() {
+            // Version 1's rules for devices cannot be set at once, as for nodes; those of a container that is joined are set.
+            Err(Failure { step: Step::OpenPty, errno: Errno::PERM, .. }) if console.bind_console => {
+                self.channel.barrier(Phase::Cgroup)?;
+                make()
+            }
+            done => done,
+        }
     }
 
     fn make_nodes(&self, dir: &CStr, nodes: &[Node<'_>]) -> Result {
