@@ -93,10 +93,11 @@ fn sleeper(ctx: &Ctx) -> Result<Bundle, Failure> {
     bundle(ctx, &["sleep"])
 }
 
-/// With the masks that there is something to mask for on every machine: each is a mount.
+/// With the masked and read-only paths that are there on every machine: each is a mount.
 fn bundle(ctx: &Ctx, step: &[&str]) -> Result<Bundle, Failure> {
     let mut b = ctx.bundle()?;
     b.set("/linux/maskedPaths", json!(["/proc/acpi", "/proc/keys", "/proc/timer_list", "/sys/firmware"]));
+    b.set("/linux/readonlyPaths", json!(["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys"]));
     b.steps(&[step]);
     Ok(b)
 }
