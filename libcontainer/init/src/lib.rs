@@ -32,6 +32,7 @@ pub mod sys;
 mod walk;
 
 pub use frame::{Frame, Phase, Step, Verb};
+pub use nodes::is_null;
 pub use own_binary::{OwnBinary, Segment};
 pub use plan::*;
 pub use run::{Launch, launch, park};

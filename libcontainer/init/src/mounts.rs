@@ -324,7 +324,6 @@ fn mask_one(
     params: &[Param<'_>],
     empty: &mut Option<OwnedFd>,
 ) -> Result {
-    const MOUNT_ATTR_RDONLY: u64 = 1;
     let stat = fstat(target).at(Step::Stat)?;
     if !FileType::from_raw_mode(stat.st_mode).is_dir() {
         return attach_with(copy_tree(null, c"", false)?.as_fd(), target, attrs);
@@ -334,7 +333,7 @@ fn mask_one(
     if let Some(first) = empty {
         return attach(copy_tree(first.as_fd(), c"", false)?.as_fd(), target);
     }
-    let made = make_filesystem(c"tmpfs", params, None, MOUNT_ATTR_RDONLY)?;
+    let made = make_filesystem(c"tmpfs", params, None, Attrs::READ_ONLY.set)?;
     attach(made.as_fd(), target)?;
     *empty = Some(made);
     Ok(())
@@ -342,7 +341,6 @@ fn mask_one(
 
 /// Makes paths read-only, with everything below. Missing ones are skipped.
 pub(crate) fn make_read_only(root: BorrowedFd<'_>, paths: &[&CStr]) -> Result {
-    const READ_ONLY: Attrs = Attrs { set: 1, clear: 0 };
     for (i, path) in paths.iter().enumerate() {
         let at = |f: Failure| Failure { value: i as u64, ..f };
         let target = match resolve(root, path) {
@@ -351,12 +349,12 @@ pub(crate) fn make_read_only(root: BorrowedFd<'_>, paths: &[&CStr]) -> Result {
             Err(e) => return Err(e).at_item(Step::Resolve, i as u64),
         };
         let copy = copy_tree(target.as_fd(), c"", true).map_err(at)?;
-        match change_attrs(copy.as_fd(), true, READ_ONLY) {
+        match change_attrs(copy.as_fd(), true, Attrs::READ_ONLY) {
             Err(Failure { errno: Errno::NOSYS, .. }) => {
                 // One mount at a time then, and what is mounted below is not shown at all.
                 let copy = copy_tree(target.as_fd(), c"", false).map_err(at)?;
                 attach(copy.as_fd(), target.as_fd()).map_err(at)?;
-                change_attached(copy.as_fd(), READ_ONLY).map_err(at)?;
+                change_attached(copy.as_fd(), Attrs::READ_ONLY).map_err(at)?;
             }
             done => {
                 done.map_err(at)?;

@@ -15,9 +15,6 @@ use crate::mounts::{attach_with, copy_tree};
 use crate::paths::{Create, exists, resolve, resolve_or_create};
 use crate::plan::{Attrs, DeviceNode, Node};
 
-/// Of a mount that shows a node of the host's to its owner: a device is read and written all the same.
-const READ_ONLY: Attrs = Attrs { set: 1, clear: 0 };
-
 /// Makes the nodes of one directory. `settle` waits until the parent has set the limits.
 pub(crate) fn make_nodes(
     root: BorrowedFd<'_>,
@@ -36,7 +33,7 @@ fn make_node(dir: BorrowedFd<'_>, node: &Node<'_>, settle: &mut dyn FnMut() -> R
     const REFUSED: Errno = Errno::PERM;
     match node {
         Node::Device(device) if device.bind => {
-            bind_device(dir, device, if device.read_only { READ_ONLY } else { Attrs::default() })
+            bind_device(dir, device, if device.read_only { Attrs::READ_ONLY } else { Attrs::default() })
         }
         Node::Device(device) => match make_device(dir, device) {
             Err(Failure { step: Step::Mknod, errno: REFUSED, .. }) => {
@@ -45,7 +42,7 @@ fn make_node(dir: BorrowedFd<'_>, node: &Node<'_>, settle: &mut dyn FnMut() -> R
                 settle()?;
                 match make_device(dir, device) {
                     Err(Failure { step: Step::Mknod, errno: REFUSED, .. }) => {
-                        bind_device(dir, device, READ_ONLY)
+                        bind_device(dir, device, Attrs::READ_ONLY)
                     }
                     other => other,
                 }
@@ -120,14 +117,15 @@ pub(crate) fn find_null(root: BorrowedFd<'_>) -> Result<(OwnedFd, Attrs)> {
     let fd = openat(CWD, c"/dev/null", OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
         .at(Step::Open)?;
     if is_null(&fstat(&fd).at(Step::Stat)?) {
-        Ok((fd, READ_ONLY))
+        Ok((fd, Attrs::READ_ONLY))
     } else {
         Err(Errno::NODEV).at(Step::NotDevNull)
     }
 }
 
 /// Whether this is the null device, whatever its name.
-pub(crate) fn is_null(stat: &Stat) -> bool {
+#[must_use]
+pub fn is_null(stat: &Stat) -> bool {
     let is_char = FileType::from_raw_mode(stat.st_mode).is_char_device();
     is_char && major(stat.st_rdev) == 1 && minor(stat.st_rdev) == 3
 }

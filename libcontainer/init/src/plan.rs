@@ -281,6 +281,9 @@ pub struct Attrs {
 }
 
 impl Attrs {
+    /// `MOUNT_ATTR_RDONLY`. A device is read and written all the same; its mode and owner cannot be changed.
+    pub const READ_ONLY: Attrs = Attrs { set: 1, clear: 0 };
+
     /// Whether there is nothing to do.
     #[must_use]
     pub fn is_empty(&self) -> bool {

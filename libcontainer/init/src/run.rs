@@ -287,7 +287,7 @@ impl<'a> Init<'a> {
             Op::RootPropagation { flags } => propagate(*flags),
             Op::Mask { paths, empty } => mounts::mask(self.root(), paths, empty),
             Op::ReadOnly { paths } => mounts::make_read_only(self.root(), paths),
-            Op::ReadOnlyRoot => change_attached(self.root(), Attrs { set: 1, clear: 0 }),
+            Op::ReadOnlyRoot => change_attached(self.root(), Attrs::READ_ONLY),
             Op::Procfs => self.open_procfs(),
             Op::Sysctl { path, value } => self.write_proc(path, value),
             Op::Attribute { paths, value } => self.write_first(paths, value),

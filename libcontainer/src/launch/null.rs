@@ -3,17 +3,12 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use corten_init::sys::MountAttr;
-use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, Stat, chmodat, fstat, major, makedev, minor, mkdirat, mknodat,
-    openat,
-};
+use corten_init::is_null;
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, chmodat, fstat, makedev, mkdirat, mknodat, openat};
 use rustix::io::Errno;
-use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsmount, fsopen, open_tree,
-};
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 
-use super::own_binary::reopen;
+use super::own_binary::{read_only_copy, reopen};
 use crate::error::{PathError, Result};
 
 /// A null device of which it matters to nobody else what a container's root does to it, and the mount that it is on.
@@ -38,10 +33,10 @@ impl ProtectedNull {
         if !standard_streams().iter().any(|fd| fstat(fd).is_ok_and(|stat| is_null(&stat))) {
             return Ok(None);
         }
-        let opened = match if has_label { Err(Errno::PERM) } else { of_its_own() } {
+        let opened = match (!has_label).then(of_its_own) {
             // Without CAP_MKNOD, or in a sandbox.
-            Err(Errno::PERM | Errno::ACCESS | Errno::NOSYS) => on_read_only_mount(),
-            done => done,
+            None | Some(Err(Errno::PERM | Errno::ACCESS | Errno::NOSYS)) => on_read_only_mount(),
+            Some(done) => done,
         };
         Ok(Some(opened.map_err(PathError::doing("protect", Path::new("/dev/null")))?))
     }
@@ -49,11 +44,6 @@ impl ProtectedNull {
 
 fn standard_streams() -> [BorrowedFd<'static>; 3] {
     [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()]
-}
-
-fn is_null(stat: &Stat) -> bool {
-    let is_char = FileType::from_raw_mode(stat.st_mode).is_char_device();
-    is_char && (major(stat.st_rdev), minor(stat.st_rdev)) == (1, 3)
 }
 
 fn of_its_own() -> rustix::io::Result<ProtectedNull> {
@@ -69,14 +59,10 @@ fn of_its_own() -> rustix::io::Result<ProtectedNull> {
 }
 
 fn on_read_only_mount() -> rustix::io::Result<ProtectedNull> {
-    const MOUNT_ATTR_RDONLY: u64 = 1;
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    let mount = open_tree(CWD, "/dev/null", flags)?;
+    let mount = read_only_copy("/dev/null")?;
     if !is_null(&fstat(&mount)?) {
         return Err(Errno::NODEV);
     }
-    let read_only = MountAttr { set: MOUNT_ATTR_RDONLY, ..Default::default() };
-    corten_init::sys::mount_setattr(mount.as_fd(), false, &read_only)?;
     let file = reopen(&mount, OFlags::RDWR)?;
     Ok(ProtectedNull { file, mount })
 }

@@ -6,7 +6,8 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
-use corten_init::{OwnBinary, Segment};
+use corten_init::sys::{MountAttr, mount_setattr};
+use corten_init::{Attrs, OwnBinary, Segment};
 use rustix::fs::{CWD, MemfdFlags, Mode, OFlags, SealFlags, fcntl_add_seals, memfd_create, open};
 use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, open_tree};
@@ -49,11 +50,16 @@ impl ProtectedBinary {
 
 /// The file, and the mount that it is on.
 fn on_read_only_mount() -> io::Result<(OwnedFd, OwnedFd)> {
-    const MOUNT_ATTR_RDONLY: u64 = 1;
-    let mount = open_tree(CWD, EXE, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)?;
-    let read_only = corten_init::sys::MountAttr { set: MOUNT_ATTR_RDONLY, ..Default::default() };
-    corten_init::sys::mount_setattr(mount.as_fd(), false, &read_only)?;
+    let mount = read_only_copy(EXE)?;
     Ok((reopen(&mount, OFlags::RDONLY)?, mount))
+}
+
+/// A mount of one file that is read-only and attached nowhere.
+pub(super) fn read_only_copy(path: &str) -> rustix::io::Result<OwnedFd> {
+    let mount = open_tree(CWD, path, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)?;
+    let read_only = MountAttr { set: Attrs::READ_ONLY.set, ..Default::default() };
+    mount_setattr(mount.as_fd(), false, &read_only)?;
+    Ok(mount)
 }
 
 fn sealed_copy() -> io::Result<OwnedFd> {

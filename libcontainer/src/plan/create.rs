@@ -153,7 +153,7 @@ fn read_only(target: &CStr) -> MountOp<'_> {
     MountOp {
         source: Source::Remount { params: &[], reconfigure: false },
         target,
-        attrs: Attrs { set: 1, clear: 0 },
+        attrs: Attrs::READ_ONLY,
         recursive: Attrs::default(),
         propagation: 0,
         guard: Guard::OutsideProc,
