@@ -19,6 +19,8 @@ pub struct HostFacts {
     pub layout: Layout,
     /// Device and inode of the runtime's own program.
     pub own_binary: (u64, u64),
+    /// Whether the runtime is in a user namespace other than the initial one.
+    pub in_user_namespace: bool,
     /// Whether setgroups(2) is forbidden to the runtime, and so to each user namespace that is made in its own
     /// (user_namespaces(7)).
     pub denies_groups: bool,
@@ -35,12 +37,14 @@ impl HostFacts {
         let own = stat(exe).map_err(PathError::doing("stat", exe))?;
         let ids = corten_init::sys::effective_ids();
         let (euid, egid) = ids.map_err(SyscallError::calling("geteuid"))?;
+        let in_user_namespace = in_user_namespace();
         Ok(HostFacts {
             euid,
             egid,
             layout: Layout::probe()?,
             own_binary: (own.st_dev, own.st_ino),
-            denies_groups: in_user_namespace()
+            in_user_namespace,
+            denies_groups: in_user_namespace
                 && std::fs::read("/proc/self/setgroups").is_ok_and(|word| word.starts_with(b"deny")),
         })
     }

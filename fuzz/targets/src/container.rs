@@ -46,7 +46,14 @@ fn compile(config: &Config) {
         profile.and_then(|p| seccomp::compile(p, &FieldPath::new("linux.seccomp"), Arch::X86_64).ok());
     for (euid, gate) in [(0, true), (1000, false)] {
         let layout = Layout::Unified { mount: PathBuf::from("/sys/fs/cgroup") };
-        let host = HostFacts { euid, egid: euid, layout, own_binary: (1, 2), denies_groups: false };
+        let host = HostFacts {
+            euid,
+            egid: euid,
+            layout,
+            own_binary: (1, 2),
+            in_user_namespace: false,
+            denies_groups: false,
+        };
         let arena = Arena::new();
         let dirs = [(String::new(), PathBuf::from("/sys/fs/cgroup/c"))];
         let request = Request {

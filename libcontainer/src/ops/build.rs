@@ -22,7 +22,7 @@ use crate::cgroup::{Cgroup, DevicePolicy, Kind, Scope, Write, lower};
 use crate::config::{Config, Hooks, NamespaceKind, Process};
 use crate::error::{ConfigError, Error, FieldPath, PathError, Problem, Result};
 use crate::hooks::{self, run_all_hooks, run_hooks};
-use crate::host::{HostFacts, check_kernel, in_user_namespace};
+use crate::host::{HostFacts, check_kernel};
 use crate::launch::notify::make_directory;
 use crate::launch::{
     ConsoleSocket, Event, Gate, LaunchError, NetDevices, Session, Sources, open_namespace, prepare, sys,
@@ -464,7 +464,7 @@ impl Work<'_> {
             gate: self.gate,
             console: console.is_some(),
             joins_container: false,
-            can_leave_network: self.host.euid == 0 && !in_user_namespace(),
+            can_leave_network: self.host.euid == 0 && !self.host.in_user_namespace,
             no_pivot: self.options.no_pivot,
             no_new_keyring: self.options.no_new_keyring,
             preserve_fds: passed,
@@ -509,7 +509,7 @@ impl Work<'_> {
         // devices anyhow. A user namespace of the container's own does not count: this is the runtime's doing.
         let ordinary = self.host.euid != 0;
         match site.cgroup.apply_devices(&limits.devices, ordinary) {
-            Err(_) if !ordinary && in_user_namespace() => {
+            Err(_) if !ordinary && self.host.in_user_namespace => {
                 Ok(site.cgroup.apply_devices(&limits.devices, true)?)
             }
             done => Ok(done?),

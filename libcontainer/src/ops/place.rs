@@ -4,7 +4,7 @@ use super::options::CreateOptions;
 use crate::cgroup::{Bus, Cgroup, DevicePolicy, Paths, Scope, ScopeRequest, Write};
 use crate::config::Config;
 use crate::error::Result;
-use crate::host::{HostFacts, in_user_namespace};
+use crate::host::HostFacts;
 use crate::state::CgroupManager;
 
 /// See the module.
@@ -30,8 +30,8 @@ pub(super) fn plan_cgroup(
         CgroupManager::Disabled => Ok(Place::None),
         CgroupManager::Cgroupfs => {
             // The root of an ordinary user's namespace is that user where cgroups are concerned. Only a cgroup that
-            // nobody asked for may be missing, so that it is only looked at then.
-            let by_user = || host.euid != 0 || (path.is_none() && in_user_namespace());
+            // nobody asked for may be missing.
+            let by_user = || host.euid != 0 || (path.is_none() && host.in_user_namespace);
             let rootless = options.rootless.unwrap_or_else(by_user);
             Ok(Place::Paths(Cgroup::plan(&host.layout, path, &options.id, rootless)?))
         }

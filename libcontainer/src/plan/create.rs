@@ -282,7 +282,14 @@ mod tests {
     fn compiled(config: &Config, euid: u32, can_leave_network: bool) -> (u64, Vec<&'static str>) {
         let valid = validate(config).unwrap();
         let layout = Layout::Unified { mount: PathBuf::from("/sys/fs/cgroup") };
-        let host = HostFacts { euid, egid: euid, layout, own_binary: (1, 2), denies_groups: false };
+        let host = HostFacts {
+            euid,
+            egid: euid,
+            layout,
+            own_binary: (1, 2),
+            in_user_namespace: false,
+            denies_groups: false,
+        };
         let arena = Arena::new();
         let request = Request {
             valid: &valid,
