@@ -1,6 +1,7 @@
 //! Hooks that are shell scripts in a directory of the test's own.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -34,10 +35,19 @@ impl Dir {
     }
 
     /// A hook that is a script of `/bin/sh`, with a `PATH` and nothing else in its environment.
+    ///
+    /// Another process writes it: children of the tests beside this one would inherit a descriptor that is being written
+    /// to, and until they have executed, the script could not be (ETXTBSY).
     fn hook(&self, name: &str, script: &str) -> Hook {
         let path = self.path(name);
-        fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        let mut install = Command::new("install")
+            .args(["-m", "755", "/dev/stdin"])
+            .arg(&path)
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        write!(install.stdin.take().unwrap(), "#!/bin/sh\n{script}\n").unwrap();
+        assert!(install.wait().unwrap().success());
         let path = path.to_str().unwrap().to_owned();
         Hook { path, env: vec!["PATH=/usr/bin:/bin".to_owned()], ..Hook::default() }
     }
