@@ -14,6 +14,7 @@ mod order;
 mod setup;
 mod sys;
 mod test;
+mod transcript;
 #[cfg(test)]
 mod unsafe_code;
 mod vm;

@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode};
 use crate::cgroup_view::CgroupView;
 use crate::error::{Doing, Error, Result};
 use crate::host::{self, Profile};
-use crate::{bundle, engines, faults, sys, vm};
+use crate::{bundle, engines, faults, sys, transcript, vm};
 
 const INTEGRATION: &str = "corten-integration-tests";
 
@@ -96,6 +96,7 @@ fn run_all(args: &[String]) -> Result<ExitCode> {
     let is_root = sys::effective_ids().0 == 0;
     let program = std::env::current_exe().doing(|| "find this program".to_owned())?;
     let mut verdicts = Vec::new();
+    let mut failed = Vec::new();
     for lane in Lane::ALL {
         let verdict = if lane.needs_root() && !is_root {
             "not run: needs root"
@@ -104,18 +105,27 @@ fn run_all(args: &[String]) -> Result<ExitCode> {
         } else {
             println!("== {}", lane.name());
             let mut command = Command::new(&program);
-            let status = command.args(["test", lane.name()]).args(args).status();
-            let passed = status.doing(|| format!("start lane {}", lane.name()))?.success();
-            if passed { "passed" } else { "FAILED" }
+            let (status, lines) =
+                transcript::run(command.args(["test", lane.name()]).args(args), lane.name())?;
+            if status.success() {
+                "passed"
+            } else {
+                failed.push((lane, lines));
+                "FAILED"
+            }
         };
         verdicts.push((lane, verdict));
+    }
+    // Once more at the end: of a long log, that is what is kept and read.
+    for (lane, lines) in &failed {
+        println!("== {} failed", lane.name());
+        transcript::failures(lines).iter().for_each(|line| println!("{line}"));
     }
     println!("== lanes");
     for (lane, verdict) in &verdicts {
         println!("{:10} {verdict}", lane.name());
     }
-    let failed = verdicts.iter().any(|(_, verdict)| *verdict == "FAILED");
-    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn run_lane(lane: Lane, options: &Options) -> Result<()> {
@@ -124,7 +134,9 @@ fn run_lane(lane: Lane, options: &Options) -> Result<()> {
     }
     if lane == Lane::Unit {
         let mut command = host::cargo();
-        command.args(["test", "--workspace", "--exclude", INTEGRATION, "--"]).args(&options.filters);
+        command
+            .args(["test", "--no-fail-fast", "--workspace", "--exclude", INTEGRATION, "--"])
+            .args(&options.filters);
         return host::run(&mut command);
     }
     let runtime = match &options.runtime {
