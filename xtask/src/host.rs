@@ -110,6 +110,11 @@ pub fn on_path(program: &str) -> Option<PathBuf> {
     directories.map(|directory| directory.join(program)).find(|candidate| candidate.is_file())
 }
 
+/// How many times longer than on a quiet machine things may take: `CORTEN_PATIENCE`.
+pub fn patience() -> u32 {
+    env::var("CORTEN_PATIENCE").ok().and_then(|number| number.parse().ok()).unwrap_or(1)
+}
+
 /// A directory that is removed with what is in it when dropped.
 pub struct TempDir(PathBuf);
 

@@ -9,11 +9,12 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::error::{Doing, Result};
+use crate::host;
 
 /// The image that every check uses.
 pub const IMAGE: &str = "docker.io/library/corten-busybox:latest";
 
-const TIMEOUT_SECONDS: &str = "60";
+const TIMEOUT_SECONDS: u32 = 60;
 
 /// The ordinary user of [`Engine::Rootless`].
 pub const USER: u32 = 1000;
@@ -90,7 +91,8 @@ impl fmt::Display for Engine {
     }
 }
 
-/// What the scripts may use: `$RT` the runtime (a name for docker, a path for the others), `$G` a cgroup, `$I` the image, `$N` a name for the
+/// What the scripts may use: `$RT` the runtime (a name for docker, a path for the others), `$G` a cgroup or a slice, `$SYSTEMD` whether it is
+/// one, `$I` the image, `$N` a name for the
 /// container, `$T` an empty directory; `run` for a container in the foreground, `start` for one that stays, `until_ok`
 /// to wait for a command to succeed. A script that prints `SKIP: reason` is not judged.
 const COMMON_PRELUDE: &str = r#"
@@ -112,8 +114,9 @@ state() { docker inspect -f '{{.State.Status}} {{.State.ExitCode}}' "$N"; }
 
 const CONTAINERD_PRELUDE: &str = r#"
 ctr() { command ctr --address "$ADDRESS" --namespace "$NAMESPACE" "$@"; }
-run() { o="$1"; shift; ctr run --rm --runc-binary "$RT" $o "$I" "$N" "$@"; }
-start() { o="$1"; shift; ctr run -d --runc-binary "$RT" $o "$I" "$N" "$@" || echo "start: $?"; }
+C="${SYSTEMD:+--runc-systemd-cgroup --cgroup $G:ctr:$N}"
+run() { o="$1"; shift; ctr run --rm --runc-binary "$RT" $C $o "$I" "$N" "$@"; }
+start() { o="$1"; shift; ctr run -d --runc-binary "$RT" $C $o "$I" "$N" "$@" || echo "start: $?"; }
 state() { ctr task ls | awk -v name="$N" '$1 == name { print $3 }'; }
 is() { [ "$(state)" = "$1" ]; }
 "#;
@@ -152,7 +155,8 @@ R=$T/state
 rt() { "$RT" --root "$R" "$@"; }
 bundle() {
     mkdir -p $T/bundle $T/exits $T/sockets $T/persist; rt spec --bundle $T/bundle
-    python3 - $T/bundle/config.json "$ROOTFS" "$G/$N" "$@" <<'END'
+    case $SYSTEMD in yes) c=$G:crio:$N ;; *) c=$G/$N ;; esac
+    python3 - $T/bundle/config.json "$ROOTFS" "$c" "$@" <<'END'
 import json, sys
 path, rootfs, cgroup, terminal, *args = sys.argv[1:]
 c = json.load(open(path))
@@ -163,7 +167,7 @@ c["linux"]["cgroupsPath"] = cgroup
 json.dump(c, open(path, "w"))
 END
 }
-monitor() { conmon --log-level error -c "$N" -n k8s_"$N" -u "$N" -r "$RT" --runtime-arg "--root=$R" --socket-dir-path $T/sockets "$@"; }
+monitor() { conmon ${SYSTEMD:+--systemd-cgroup} --log-level error -c "$N" -n k8s_"$N" -u "$N" -r "$RT" --runtime-arg "--root=$R" --socket-dir-path $T/sockets "$@"; }
 create() { monitor -b $T/bundle --persist-dir $T/persist --exit-dir $T/exits -l $T/log -P $T/conmon.pid -p $T/pid "$@"; }
 execute() { f=$1; shift; monitor -e -b $T/bundle --exit-dir $T/exec-exits -l $T/exec.log -p $T/exec.pid --exec-process-spec $f "$@"; }
 process() { python3 -c '
@@ -208,7 +212,7 @@ impl Check {
         let script = format!("exec 2>&1\n{COMMON_PRELUDE}{prelude}\n{}\n{epilogue}", self.script);
         let container = format!("check-{name}");
         let mut command = Command::new("timeout");
-        command.args(["--kill-after=5", TIMEOUT_SECONDS]);
+        command.arg("--kill-after=5").arg((TIMEOUT_SECONDS * host::patience()).to_string());
         if engine == Engine::Rootless {
             let user = USER.to_string();
             command.args(["setpriv", "--reuid", &user, "--regid", &user, "--clear-groups", "--"]);

@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::check::{IMAGE, Place};
+use super::manager::Manager;
 use crate::error::{Doing, Error, Result};
 use crate::{host, sys};
 
@@ -17,12 +18,19 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct Daemon {
     directory: PathBuf,
     namespace: String,
+    manager: Manager,
     process: Child,
 }
 
 impl Daemon {
     /// Starts dockerd with the runtimes `subject` and `reference`, and waits until it answers.
-    pub fn start(directory: &Path, subject: &Path, reference: &Path, cgroup: &str) -> Result<Self> {
+    pub fn start(
+        directory: &Path,
+        subject: &Path,
+        reference: &Path,
+        cgroup: &str,
+        manager: Manager,
+    ) -> Result<Self> {
         let at = |name: &str| directory.join(name);
         let log = File::create(at("dockerd.log")).doing(|| "create dockerd's log".to_owned())?;
         // An empty file, so that the machine's own /etc/docker/daemon.json has no say here.
@@ -33,17 +41,19 @@ impl Daemon {
         command.arg("--host").arg(format!("unix://{}", at("docker.sock").display()));
         command.arg("--add-runtime").arg(format!("subject={}", subject.display()));
         command.arg("--add-runtime").arg(format!("reference={}", reference.display()));
-        command.args(["--iptables=false", "--ip6tables=false", "--cgroup-parent"]).arg(format!("/{cgroup}"));
+        command.args(["--iptables=false", "--ip6tables=false", "--cgroup-parent", &manager.parent(cgroup)]);
+        command.arg("--exec-opt").arg(format!("native.cgroupdriver={}", manager.name()));
         let errors = log.try_clone().doing(|| "share dockerd's log".to_owned())?;
         command.stdin(Stdio::null()).stdout(log).stderr(errors);
         let process = command.spawn().doing(|| "start dockerd".to_owned())?;
-        let mut daemon = Self { directory: directory.to_owned(), namespace: cgroup.to_owned(), process };
+        let mut daemon =
+            Self { directory: directory.to_owned(), namespace: cgroup.to_owned(), manager, process };
         daemon.wait_until_ready()?;
         Ok(daemon)
     }
 
     fn wait_until_ready(&mut self) -> Result<()> {
-        let deadline = Instant::now() + START_TIMEOUT;
+        let deadline = Instant::now() + START_TIMEOUT * host::patience();
         loop {
             let mut probe = self.docker();
             let ready = probe.arg("version").stdout(Stdio::null()).stderr(Stdio::null()).status();
@@ -96,13 +106,14 @@ impl Daemon {
 
     /// Where the checks run.
     pub fn place(&self) -> Place {
-        let environment = vec![
+        let mut environment = vec![
             ("DOCKER_HOST", self.docker_host().into()),
             // An empty one counts as none.
             ("DOCKER_CONTEXT", "".into()),
             ("ADDRESS", self.containerd_address().into()),
             ("NAMESPACE", self.namespace.clone().into()),
         ];
+        environment.extend(self.manager.environment(&self.namespace));
         Place { scratch: self.directory.join("scratch"), environment }
     }
 
@@ -120,7 +131,7 @@ impl Daemon {
     pub fn stop(mut self) -> Result<()> {
         let pid = i32::try_from(self.process.id()).unwrap_or_default();
         sys::kill(pid, libc::SIGTERM).doing(|| "end dockerd".to_owned())?;
-        let deadline = Instant::now() + STOP_TIMEOUT;
+        let deadline = Instant::now() + STOP_TIMEOUT * host::patience();
         while self.process.try_wait().doing(|| "wait for dockerd".to_owned())?.is_none() {
             if Instant::now() > deadline {
                 return Err(Error::Missing {

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use super::check::{Check, Engine, Outcome, Place, Verdict};
 use super::daemon::Daemon;
+use super::manager::Manager;
 use super::{buildah_checks, cgroup_name, conmon_checks, containerd_checks, docker_checks};
 use super::{podman, podman_checks, rootless_checks, timing};
 use crate::error::{Doing, Result};
@@ -29,6 +30,7 @@ pub struct Lane<'l> {
     archive: PathBuf,
     reference: PathBuf,
     subject: PathBuf,
+    manager: Manager,
 }
 
 /// How many checks ended how.
@@ -42,7 +44,7 @@ pub struct Tally {
 
 impl<'l> Lane<'l> {
     /// Copies the runtimes to where an ordinary user finds them, and makes the root filesystem of the image.
-    pub fn prepare(directory: &'l Path, reference: &Path, subject: &Path) -> Result<Self> {
+    pub fn prepare(directory: &'l Path, reference: &Path, subject: &Path, manager: Manager) -> Result<Self> {
         println!("reference {}\nsubject   {}", reference.display(), subject.display());
         let copy = |role: &str, path: &Path| {
             let copy = directory.join(role).join(path.file_name().unwrap_or_default());
@@ -54,7 +56,7 @@ impl<'l> Lane<'l> {
         let (archive, rootfs) = (directory.join("rootfs.tar"), directory.join("rootfs"));
         bundle::populate(&rootfs)?;
         host::run(Command::new("tar").arg("-C").arg(&rootfs).arg("-cf").arg(&archive).arg("."))?;
-        Ok(Self { directory, archive, reference, subject })
+        Ok(Self { directory, archive, reference, subject, manager })
     }
 
     /// Runs the checks that the filter leaves.
@@ -82,7 +84,7 @@ impl<'l> Lane<'l> {
                     None => daemon.insert(self.daemon()?).place(),
                 },
                 Engine::Rootless => podman::rootless(self.directory, &self.archive)?,
-                _ => podman::root(self.directory, &cgroup_name(self.directory), &self.archive)?,
+                _ => podman::root(self.directory, &cgroup_name(self.directory), self.manager, &self.archive)?,
             };
             for check in checks {
                 tally.count(self.check_both(engine, check, &place)?.verdict());
@@ -105,7 +107,7 @@ impl<'l> Lane<'l> {
 
     fn daemon(&self) -> Result<Daemon> {
         let cgroup = cgroup_name(self.directory);
-        let daemon = Daemon::start(self.directory, &self.subject, &self.reference, &cgroup)?;
+        let daemon = Daemon::start(self.directory, &self.subject, &self.reference, &cgroup, self.manager)?;
         daemon.import_image(&self.archive)?;
         println!("{}", daemon.versions()?);
         Ok(daemon)

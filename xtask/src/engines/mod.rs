@@ -9,7 +9,9 @@ mod conmon_checks;
 mod containerd_checks;
 mod daemon;
 mod docker_checks;
+mod in_vm;
 mod lane;
+mod manager;
 mod podman;
 mod podman_checks;
 mod rootless_checks;
@@ -26,10 +28,13 @@ use crate::host::{self, Profile, TempDir};
 use crate::sys::{self, Prepared};
 
 use lane::Lane;
+use manager::Manager;
 
 /// Names the lane's directory to the process inside of the namespaces, and its cgroups.
 const INSIDE: &str = "inside";
 const INIT: &str = "init";
+/// To the process in the machine that is nobody else's.
+const HERE: &str = "here";
 /// Instead of a filter: nothing is checked, and so many containers are timed.
 const TIMED: &str = "--timed=";
 const DEFAULT_RUNS: &str = "100";
@@ -40,18 +45,33 @@ struct Options {
     view: CgroupView,
     filter: Option<String>,
     runs: Option<String>,
+    in_vm: bool,
+    manager: Manager,
 }
 
-/// `cargo xtask test engines [--runtime PATH] [--reference PATH] [--cgroup v1|v2|hybrid] [-- FILTER]`.
+/// `cargo xtask test engines [--runtime PATH] [--reference PATH] [--cgroup v1|v2|hybrid] [-- FILTER]`, or in the virtual
+/// machine, `--vm [--systemd-cgroup]`.
 pub fn run(args: &[String]) -> Result<ExitCode> {
     match args {
         [mode, inside @ ..] if mode == INIT => return init(inside),
         [mode, directory, subject, reference, filter @ ..] if mode == INSIDE => {
             return inside(Path::new(directory), subject, reference, filter.first().map(String::as_str));
         }
+        [mode, manager, subject, reference, filter @ ..] if mode == HERE => {
+            let manager = Manager::named(manager).ok_or(Error::Usage)?;
+            return in_vm::check(manager, subject, reference, filter.first().map(String::as_str));
+        }
         _ => {}
     }
-    drive(parse(args)?, Profile::Dev)
+    let options = parse(args)?;
+    match (options.in_vm, options.manager) {
+        (true, _) => in_vm::boot(options),
+        (false, Manager::Cgroupfs) => drive(options, Profile::Dev),
+        (false, Manager::Systemd) => Err(Error::Missing {
+            what: "a systemd for these checks alone".to_owned(),
+            hint: "--systemd-cgroup is for --vm",
+        }),
+    }
 }
 
 /// `cargo xtask bench engines [--runs N] [--runtime PATH] [--reference PATH] [--cgroup v1|v2|hybrid]`.
@@ -90,17 +110,26 @@ fn drive(options: Options, profile: Profile) -> Result<ExitCode> {
 }
 
 fn parse(args: &[String]) -> Result<Options> {
-    let mut options =
-        Options { subject: None, reference: None, view: CgroupView::current(), filter: None, runs: None };
+    let mut options = Options {
+        subject: None,
+        reference: None,
+        view: CgroupView::current(),
+        filter: None,
+        runs: None,
+        in_vm: false,
+        manager: Manager::Cgroupfs,
+    };
     let mut args = args.iter();
     while let Some(option) = args.next() {
-        let value = args.next().ok_or(Error::Usage)?;
+        let mut value = || args.next().ok_or(Error::Usage);
         match option.as_str() {
-            "--runtime" => options.subject = Some(value.into()),
-            "--reference" => options.reference = Some(value.into()),
-            "--cgroup" => options.view = CgroupView::parse(value)?,
-            "--runs" => options.runs = Some(value.clone()),
-            "--" => options.filter = Some(value.clone()),
+            "--vm" => options.in_vm = true,
+            "--systemd-cgroup" => options.manager = Manager::Systemd,
+            "--runtime" => options.subject = Some(value()?.into()),
+            "--reference" => options.reference = Some(value()?.into()),
+            "--cgroup" => options.view = CgroupView::parse(value()?)?,
+            "--runs" => options.runs = Some(value()?.clone()),
+            "--" => options.filter = Some(value()?.clone()),
             _ => return Err(Error::Usage),
         }
     }
@@ -128,7 +157,7 @@ fn inside(directory: &Path, subject: &str, reference: &str, filter: Option<&str>
     podman::hide_shared_places()?;
     host::run(Command::new("ip").args(["link", "set", "lo", "up"]))?;
     println!("cgroup    {}", CgroupView::current().name());
-    let lane = Lane::prepare(directory, Path::new(reference), Path::new(subject))?;
+    let lane = Lane::prepare(directory, Path::new(reference), Path::new(subject), Manager::Cgroupfs)?;
     if let Some(runs) = filter.and_then(|word| word.strip_prefix(TIMED)?.parse().ok()) {
         return lane.time(runs).map(|()| ExitCode::SUCCESS);
     }

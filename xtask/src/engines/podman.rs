@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::check::{IMAGE, Place, USER};
+use super::manager::Manager;
 use crate::error::{Doing, Result};
 use crate::{host, sys};
 
@@ -27,10 +28,10 @@ pub fn hide_shared_places() -> Result<()> {
 }
 
 /// Where root's Podman, Buildah and conmon run, with the image in their storage.
-pub fn root(directory: &Path, cgroup: &str, archive: &Path) -> Result<Place> {
+pub fn root(directory: &Path, cgroup: &str, manager: Manager, archive: &Path) -> Result<Place> {
     let home = directory.join("podman");
-    let mut place = configured(&home, directory.join("scratch"))?;
-    place.environment.push(("G", format!("/{cgroup}").into()));
+    let mut place = configured(&home, directory.join("scratch"), manager)?;
+    place.environment.extend(manager.environment(cgroup));
     place.environment.push(("ROOTFS", directory.join("rootfs").into()));
     if host::on_path("podman").is_some() {
         host::run(command_in(&place).args(["podman", "import", "--quiet"]).arg(archive).arg(IMAGE))?;
@@ -50,7 +51,7 @@ pub fn rootless(directory: &Path, archive: &Path) -> Result<Place> {
         host::run(Command::new("mount").arg("--bind").arg(&copy).arg(&original))?;
     }
     let home = directory.join("home");
-    let mut place = configured(&home, directory.join("user-scratch"))?;
+    let mut place = configured(&home, directory.join("user-scratch"), Manager::Cgroupfs)?;
     let run = home.join("run");
     fs::create_dir_all(&run).doing(|| format!("create {}", run.display()))?;
     for path in [&home, &run] {
@@ -65,13 +66,14 @@ pub fn rootless(directory: &Path, archive: &Path) -> Result<Place> {
 }
 
 /// Writes the configuration: nothing of the machine's own has a say, and whole copies of the image need no kernel's help.
-fn configured(home: &Path, scratch: PathBuf) -> Result<Place> {
+fn configured(home: &Path, scratch: PathBuf, manager: Manager) -> Result<Place> {
     fs::create_dir_all(home).doing(|| format!("create {}", home.display()))?;
     let at = |name: &str| home.join(name);
     let containers = format!(
-        "[containers]\nlog_driver = \"k8s-file\"\n[engine]\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"file\"\n\
+        "[containers]\nlog_driver = \"k8s-file\"\n[engine]\ncgroup_manager = {:?}\nevents_logger = \"file\"\n\
          runtime_supports_json = [\"corten\", \"runc\"]\nruntime_supports_nocgroups = []\n\
          [network]\nnetwork_config_dir = {:?}\n",
+        manager.name(),
         at("networks")
     );
     let storage = format!(

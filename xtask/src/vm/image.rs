@@ -15,22 +15,31 @@ const SUITE: &str = "trixie";
 /// What runs the machine. From the same release as the machine, so that it is the same everywhere.
 const TOOLS: &[&str] = &["qemu-system-x86", "virtiofsd"];
 
-/// What is in the machine beside Debian's minimal system: an init, the kernel, what the tests use, and runc and crun
-/// as runtimes to compare with.
+/// What is in the machine beside Debian's minimal system: an init, the kernel, what the tests use, runc and crun
+/// as runtimes to compare with, and the engines.
 const PACKAGES: &[&str] = &[
     "apparmor",
+    "buildah",
     "busybox-static",
+    "catatonit",
+    "conmon",
+    "containerd",
     "crun",
     "dbus",
     "dbus-user-session",
+    "docker-cli",
+    "docker.io",
     "e2fsprogs",
     "iproute2",
     "jq",
     "kmod",
     "libpam-systemd",
     "linux-image-cloud-amd64",
+    "podman",
     "procps",
+    "python3",
     "runc",
+    "slirp4netns",
     "strace",
     "systemd",
     "systemd-sysv",

@@ -1,6 +1,6 @@
 //! `cargo xtask test vm`: the conformance harness inside the machine.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use super::{shell_words, visible};
 const TIME_LIMIT: Duration = Duration::from_secs(3 * 3600);
 
 /// How many times longer than on the host a case may take.
-const PATIENCE: &str = "6";
+pub const PATIENCE: &str = "6";
 
 /// Prepares the machine for the cases: swap, a disk whose scheduler knows weights, and copies of the programs, which
 /// start faster from a disk of the machine's own.
@@ -64,8 +64,13 @@ pub fn run(args: &[String]) -> Result<ExitCode> {
             .to_vec();
     words.extend(options.arguments);
     script += &format!("CORTEN_PATIENCE={PATIENCE} exec {}\n", shell_words(&words));
-    let mut machine = Machine::new(&image, &script)?;
-    let directory = runtime.as_deref().and_then(|path| path.parent()).map(PathBuf::from);
+    boot(&image, &script, runtime.as_deref(), begin)
+}
+
+/// Runs a script in the machine, which sees the workspace and the directory of that program.
+pub fn boot(image: &Image, script: &str, program: Option<&Path>, begin: Instant) -> Result<ExitCode> {
+    let mut machine = Machine::new(image, script)?;
+    let directory = program.and_then(Path::parent).map(PathBuf::from);
     let shares = visible()?;
     let hidden = directory.filter(|path| !shares.iter().any(|share| path.starts_with(share)));
     shares.into_iter().chain(hidden).for_each(|path| machine.share(path));
@@ -98,6 +103,6 @@ fn parse(args: &[String]) -> Result<Options> {
     Ok(options)
 }
 
-fn text(path: &std::path::Path) -> String {
+fn text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }

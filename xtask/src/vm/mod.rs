@@ -5,7 +5,7 @@
 //! image is built once and never written to; the workspace and the build directory are visible in the machine under the
 //! paths that they have on the host, read-only.
 
-mod image;
+pub mod image;
 pub mod lane;
 mod machine;
 
@@ -91,7 +91,7 @@ fn visible() -> Result<Vec<PathBuf>> {
 }
 
 /// Words as a POSIX shell reads them back.
-fn shell_words(words: &[String]) -> String {
+pub fn shell_words(words: &[String]) -> String {
     words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
 }
 

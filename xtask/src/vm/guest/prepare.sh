@@ -19,7 +19,9 @@ echo corten-vm > guest/etc/hostname
 printf '127.0.0.1 localhost\n127.0.1.1 corten-vm\n' > guest/etc/hosts
 for unit in apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service \
     fstrim.timer getty@tty1.service serial-getty@ttyS0.service systemd-pstore.service systemd-update-utmp.service \
-    systemd-update-utmp-runlevel.service systemd-hwdb-update.service ldconfig.service systemd-firstboot.service; do
+    systemd-update-utmp-runlevel.service systemd-hwdb-update.service ldconfig.service systemd-firstboot.service \
+    docker.service docker.socket containerd.service podman.service podman.socket podman-auto-update.timer \
+    podman-auto-update.service podman-restart.service podman-clean-transient.service; do
     ln -sf /dev/null "guest/etc/systemd/system/$unit"
 done
 printf '[Journal]\nStorage=volatile\nRuntimeMaxUse=32M\n' > guest/etc/systemd/journald.conf
