@@ -47,6 +47,7 @@ const KNOWN: &[(&str, &str, &str, &str)] = &[
         "leaves the host's null device to what `exec` starts",
     ),
     ("mishap/frozen-below", "runc", "1.1", "issue 2105: thaws the container's own cgroup only"),
+    ("mishap/frozen-below-kill", "runc", "1.1", "issue 2105: thaws the container's own cgroup only"),
     ("escape/sibling-cgroup", "runc", "1.1", "takes a path that only begins like the container's cgroup"),
     ("swap/device-made", "runc", "1.1", "CVE-2024-45310: makes nodes on the host"),
     ("swap/read-only-path", "runc", "1.1", "GHSA-3q8j-pf29-vwv8: goes by the path twice"),

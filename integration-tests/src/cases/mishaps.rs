@@ -1,8 +1,8 @@
 //! What went wrong in other runtimes without an attacker, where no older case has it.
 
-use crate::failure::Verdict;
+use crate::failure::{Failure, Verdict};
 use crate::registry::{Case, Need};
-use crate::{Ctx, Facts, cgroup, ensure, ensure_eq};
+use crate::{Container, Ctx, Facts, cgroup, ensure, ensure_eq};
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,8 +13,10 @@ pub fn cases() -> Vec<Case> {
     };
     vec![
         case("exec-that-ends-at-once", &["LIF-12"], exec_ends_at_once).limit(120),
-        case("frozen-below", &["OPS-21"], frozen_below).needs(&[Need::V1("freezer")]),
-        case("frozen-below-unified", &["OPS-21"], frozen_below).needs(&[Need::Unified]),
+        case("frozen-below", &["OPS-21"], delete_frozen_below).needs(&[Need::V1("freezer")]),
+        case("frozen-below-unified", &["OPS-21"], delete_frozen_below).needs(&[Need::Unified]),
+        case("frozen-below-kill", &["OPS-21"], kill_frozen_below).needs(&[Need::V1("freezer")]),
+        case("frozen-below-kill-unified", &["OPS-21"], kill_frozen_below).needs(&[Need::Unified]),
         case("read-only-dev", &["DEV-02"], read_only_dev),
         case("sysfs-of-the-host's-network", &["DFS-02"], |ctx| of_the_host(ctx, "network", "/sys"))
             .needs(&[Need::UserNs]),
@@ -34,7 +36,26 @@ fn exec_ends_at_once(ctx: &Ctx) -> Verdict {
 }
 
 /// runc's issue 2105: the container froze a cgroup below its own, with a process that does not notice its death.
-fn frozen_below(ctx: &Ctx) -> Verdict {
+fn delete_frozen_below(ctx: &Ctx) -> Verdict {
+    let c = frozen_below(ctx)?;
+    c.cmd(&["delete", "--force"]).limit(Duration::from_secs(10)).spawn()?.finish_reaping()?.ok()?;
+    ctx.nothing_left(&c.id)
+}
+
+/// Engines wait for the end of the first process, which in its pid namespace waits for all others.
+fn kill_frozen_below(ctx: &Ctx) -> Verdict {
+    let c = frozen_below(ctx)?;
+    c.kill("KILL")?;
+    let ended = ctx.wait_for(Duration::from_secs(5), || {
+        crate::process::reap_orphans();
+        !c.alive()
+    });
+    ensure!(ended, "the first process does not end");
+    c.cmd(&["delete"]).limit(Duration::from_secs(10)).spawn()?.finish_reaping()?.ok()?;
+    ctx.nothing_left(&c.id)
+}
+
+fn frozen_below(ctx: &Ctx) -> Result<Container<'_>, Failure> {
     let c = ctx.sleeper()?;
     let controller = if ctx.unified() { "" } else { "freezer" };
     // With the case's id in its name, so that a case that failed thaws it again.
@@ -51,8 +72,7 @@ fn frozen_below(ctx: &Ctx) -> Verdict {
         told && cgroup::read(&below, state).is_ok_and(|s| s.contains("FROZEN") || s.contains("frozen 1"))
     };
     ensure!(ctx.wait_for(Duration::from_secs(5), frozen), "it did not freeze");
-    c.cmd(&["delete", "--force"]).limit(Duration::from_secs(10)).spawn()?.finish_reaping()?.ok()?;
-    ctx.nothing_left(&c.id)
+    Ok(c)
 }
 
 /// runc's issue 3276: devices and mounts are to be made in a /dev that is read-only in the end.

@@ -87,6 +87,12 @@ impl Cgroup {
         })
     }
 
+    /// Whether the container made cgroups in a hierarchy that keeps frozen processes from dying.
+    pub(crate) fn may_be_frozen_below(&self) -> bool {
+        let v1 = || self.member_of("freezer").filter(|_| self.kind != Kind::Unified);
+        v1().is_some_and(|m| children(&m.dir).is_ok_and(|names| !names.is_empty()))
+    }
+
     /// The directory to ask for processes: they are in all, the unified one cannot be left out of.
     pub(super) fn process_member(&self) -> Option<&Member> {
         let v1 =

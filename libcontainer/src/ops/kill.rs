@@ -29,17 +29,22 @@ pub fn kill(store: &Store, id: &str, signal: Signal, all: bool) -> Result<()> {
     if !signal_init(&state, signal)? {
         return Err(StateError::NotRunning { id: id.to_owned(), status: Status::Stopped }.into());
     }
-    // It may have been frozen meanwhile.
-    if signal == Signal::KILL && state.is_kept_from_dying() {
-        match lock_forcibly(&entry) {
-            Err(Error::State(StateError::NotFound { .. })) => {}
-            lock => {
-                let _own = lock?;
-                Members::of(&state).thaw()?;
-            }
+    if signal == Signal::KILL { let_die(&entry, &state) } else { Ok(()) }
+}
+
+/// The container may have been frozen meanwhile, or have frozen processes itself, for which the first one waits.
+fn let_die(entry: &Entry, state: &State) -> Result<()> {
+    let members = Members::of(state);
+    if !state.is_kept_from_dying() && !members.may_be_frozen_below() {
+        return Ok(());
+    }
+    match lock_forcibly(entry) {
+        Err(Error::State(StateError::NotFound { .. })) => Ok(()),
+        lock => {
+            let _own = lock?;
+            members.thaw_below()
         }
     }
-    Ok(())
 }
 
 fn check(entry: &Entry, state: &State, all: bool) -> Result<()> {

@@ -47,6 +47,11 @@ impl Members<'_> {
         Ok(self.cgroup.thaw()?)
     }
 
+    /// Whether there are cgroups below in which processes would not die.
+    pub(super) fn may_be_frozen_below(&self) -> bool {
+        self.cgroup.may_be_frozen_below()
+    }
+
     /// Lets also those go on that the container froze itself, in cgroups below its own. On version 1 they do not die
     /// otherwise.
     pub(super) fn thaw_below(&self) -> Result<()> {
