@@ -49,6 +49,17 @@ impl Engine {
         }
     }
 
+    /// The command line's name, in the checks that are put to several.
+    fn client(self) -> &'static str {
+        match self {
+            Self::Docker => "docker",
+            Self::Containerd => "ctr",
+            Self::Podman | Self::Rootless => "podman",
+            Self::Buildah => "buildah",
+            Self::Conmon => "conmon",
+        }
+    }
+
     fn prelude(self) -> &'static str {
         match self {
             Self::Docker => DOCKER_PRELUDE,
@@ -91,7 +102,7 @@ impl fmt::Display for Engine {
     }
 }
 
-/// What the scripts may use: `$RT` the runtime (a name for docker, a path for the others), `$G` a cgroup or a slice, `$SYSTEMD` whether it is
+/// What the scripts may use: `$CLI` the engine's command, `$RT` the runtime (a name for docker, a path for the others), `$G` a cgroup or a slice, `$SYSTEMD` whether it is
 /// one, `$I` the image, `$N` a name for the
 /// container, `$T` an empty directory; `run` for a container in the foreground, `start` for one that stays, `until_ok`
 /// to wait for a command to succeed. A script that prints `SKIP: reason` is not judged.
@@ -202,6 +213,16 @@ pub struct Check {
     pub expected: Option<&'static str>,
 }
 
+/// Both runtimes have to print this.
+pub const fn check(name: &'static str, script: &'static str, expected: &'static str) -> Check {
+    Check { name, script, expected: Some(expected) }
+}
+
+/// Both runtimes have to print the same, whatever that is on this machine.
+pub const fn same(name: &'static str, script: &'static str) -> Check {
+    Check { name, script, expected: None }
+}
+
 impl Check {
     /// Runs the script under one runtime; the answer is its output, without what differs between any two containers.
     pub fn run(&self, engine: Engine, place: &Place, (name, path): (&str, &Path)) -> Result<String> {
@@ -220,7 +241,12 @@ impl Check {
         }
         command.args(["sh", "-c", &script]).stdin(Stdio::null()).current_dir(scratch);
         command.envs(place.environment.iter().map(|(name, value)| (name, value)));
-        command.env("RT", runtime).env("I", IMAGE).env("N", &container).env("T", scratch);
+        command
+            .env("CLI", engine.client())
+            .env("RT", runtime)
+            .env("I", IMAGE)
+            .env("N", &container)
+            .env("T", scratch);
         let output = command.output().doing(|| "start the shell".to_owned())?;
         fs::remove_dir_all(scratch).doing(|| format!("remove {}", scratch.display()))?;
         let text = String::from_utf8_lossy(&output.stdout).replace(&*path.to_string_lossy(), "RUNTIME");

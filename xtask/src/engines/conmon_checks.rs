@@ -1,10 +1,6 @@
 //! conmon with the arguments that CRI-O gives it, in the place of CRI-O, which Debian does not have.
 
-use super::check::Check;
-
-const fn check(name: &'static str, script: &'static str, expected: &'static str) -> Check {
-    Check { name, script, expected: Some(expected) }
-}
+use super::check::{Check, check};
 
 /// The checks, in the order of the report.
 pub const CHECKS: &[Check] = &[

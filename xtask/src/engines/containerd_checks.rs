@@ -1,14 +1,6 @@
 //! What containerd is asked to do, by way of `ctr`. The first word of `run` and `start` holds ctr's options.
 
-use super::check::Check;
-
-const fn check(name: &'static str, script: &'static str, expected: &'static str) -> Check {
-    Check { name, script, expected: Some(expected) }
-}
-
-const fn same(name: &'static str, script: &'static str) -> Check {
-    Check { name, script, expected: None }
-}
+use super::check::{Check, check, same};
 
 /// The checks, in the order of the report.
 pub const CHECKS: &[Check] = &[

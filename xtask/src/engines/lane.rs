@@ -8,20 +8,20 @@ use std::time::Instant;
 use super::check::{Check, Engine, Outcome, Place, Verdict};
 use super::daemon::Daemon;
 use super::manager::Manager;
-use super::{buildah_checks, cgroup_name, conmon_checks, containerd_checks, docker_checks};
+use super::{buildah_checks, cgroup_name, common_checks, conmon_checks, containerd_checks, docker_checks};
 use super::{podman, podman_checks, rootless_checks, timing};
 use crate::error::{Doing, Result};
 use crate::{bundle, host};
 
 /// Who is asked what, in the order of the report.
-const SUITES: [(Engine, &[Check]); 6] = [
-    (Engine::Docker, docker_checks::CHECKS),
-    (Engine::Containerd, containerd_checks::CHECKS),
-    (Engine::Podman, podman_checks::CHECKS),
-    (Engine::Buildah, buildah_checks::CHECKS),
-    (Engine::Conmon, conmon_checks::CHECKS),
+const SUITES: [(Engine, &[&[Check]]); 6] = [
+    (Engine::Docker, &[common_checks::CHECKS, docker_checks::CHECKS]),
+    (Engine::Containerd, &[containerd_checks::CHECKS]),
+    (Engine::Podman, &[common_checks::CHECKS, podman_checks::CHECKS]),
+    (Engine::Buildah, &[buildah_checks::CHECKS]),
+    (Engine::Conmon, &[conmon_checks::CHECKS]),
     // The last, because what it hides in /etc stays hidden.
-    (Engine::Rootless, rootless_checks::CHECKS),
+    (Engine::Rootless, &[rootless_checks::CHECKS]),
 ];
 
 /// The two runtimes, and what all engines share.
@@ -66,7 +66,7 @@ impl<'l> Lane<'l> {
         for (engine, checks) in SUITES {
             let wanted =
                 |check: &&Check| filter.is_none_or(|w| format!("{engine} {}", check.name).contains(w));
-            let checks: Vec<&'static Check> = checks.iter().filter(wanted).collect();
+            let checks: Vec<&'static Check> = checks.iter().copied().flatten().filter(wanted).collect();
             if checks.is_empty() {
                 continue;
             }

@@ -5,6 +5,7 @@
 
 mod buildah_checks;
 mod check;
+mod common_checks;
 mod conmon_checks;
 mod containerd_checks;
 mod daemon;
