@@ -21,6 +21,9 @@ pub struct HostFacts {
     pub own_binary: (u64, u64),
     /// Whether the runtime is in a user namespace other than the initial one.
     pub in_user_namespace: bool,
+    /// Whether the host's device nodes belong to root of the runtime's user namespace. In that of an ordinary user they
+    /// belong to nobody.
+    pub owns_devices: bool,
     /// Whether setgroups(2) is forbidden to the runtime, and so to each user namespace that is made in its own
     /// (user_namespaces(7)).
     pub denies_groups: bool,
@@ -44,6 +47,7 @@ impl HostFacts {
             layout: Layout::probe()?,
             own_binary: (own.st_dev, own.st_ino),
             in_user_namespace,
+            owns_devices: !in_user_namespace || stat("/dev/null").map_or(true, |node| node.st_uid == 0),
             denies_groups: in_user_namespace
                 && std::fs::read("/proc/self/setgroups").is_ok_and(|word| word.starts_with(b"deny")),
         })

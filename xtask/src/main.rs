@@ -34,9 +34,9 @@ usage: cargo xtask CHORE [ARG...]
   setup [engines|vm]              install what the tests need (as root, with apt-get)
   test [LANE] [--runtime PATH] [-- FILTER...]
                                   run a lane: unit, rootless, native, native-v2; all that the caller can run without LANE
-  test engines [--runtime PATH] [--reference PATH] [--cgroup v1|v2|hybrid] [-- FILTER]
+  test engines [--runtime PATH] [--reference PATH] [--cgroup v1|v2|hybrid] [-- FILTER...]
                                   drive the runtime with Docker, containerd, Podman, Buildah and conmon, beside runc
-  test engines --vm [--systemd-cgroup] [--runtime PATH] [--reference PATH|NAME] [-- FILTER]
+  test engines --vm [--systemd-cgroup] [--runtime PATH] [--reference PATH|NAME] [-- FILTER...]
                                   the same in the virtual machine, on cgroup v2, also with systemd as the manager
   test faults [--runtime PATH] [--every N] [-- COMMAND...]
                                   kill each command at each of its system calls, and let each of them fail (docs/faults.md)

@@ -52,6 +52,7 @@ fn compile(config: &Config) {
             layout,
             own_binary: (1, 2),
             in_user_namespace: false,
+            owns_devices: true,
             denies_groups: false,
         };
         let arena = Arena::new();

@@ -38,6 +38,9 @@ pub fn cases() -> Vec<Case> {
         case("without-setgroups", &["PROC-15"], without_setgroups)
             .practice()
             .needs(&[Need::UnprivilegedUserNs, Need::File("/usr/bin/unshare")]),
+        case("nodes-of-nobody", &["DEV-02"], nodes_of_nobody)
+            .practice()
+            .needs(&[Need::UnprivilegedUserNs, Need::File("/usr/bin/unshare")]),
         case("links-stay-inside", &["MNT-08"], links_stay_inside).practice(),
         case("cwd-through-descriptor", &["LNX-09"], cwd_through_descriptor).practice(),
         case("failure-leaves-nothing", &["LIF-13"], failure),
@@ -128,6 +131,22 @@ fn without_setgroups(ctx: &Ctx) -> Verdict {
         ensure_eq!(facts.str("/setgroups"), "deny", "setgroups");
     }
     Ok(())
+}
+
+/// In a user namespace that an ordinary user made before, as Podman does, nobody inside owns the host's nodes, and there is
+/// nothing to protect them from: they are bound as they are.
+fn nodes_of_nobody(ctx: &Ctx) -> Verdict {
+    let user = User::new(ctx)?;
+    let mut b = ctx.rootless_bundle()?;
+    b.without_namespace("user").remove("/linux/uidMappings").remove("/linux/gidMappings");
+    b.save()?;
+    let words = ["--user", "--map-root-user", "--mount", "--"];
+    let cmd = ctx.program(Path::new("/usr/bin/unshare")).user(USER, USER).cwd("/").args(words);
+    let cmd = cmd.arg(&ctx.settings.runtime).arg("--root").arg(&user.state).args(["run", "-b"]);
+    let facts = Facts::lines(&cmd.arg(&b.dir).arg(ctx.id()).ok()?.stdout)?.remove(0);
+    let options = facts.mount("/dev/null")?.options;
+    ensure!(options.iter().any(|o| o == "rw"), "options of /dev/null: {options:?}");
+    user.clean()
 }
 
 fn life(ctx: &Ctx) -> Verdict {

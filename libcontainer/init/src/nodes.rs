@@ -32,18 +32,14 @@ pub(crate) fn make_nodes(
 fn make_node(dir: BorrowedFd<'_>, node: &Node<'_>, settle: &mut dyn FnMut() -> Result) -> Result {
     const REFUSED: Errno = Errno::PERM;
     match node {
-        Node::Device(device) if device.bind => {
-            bind_device(dir, device, if device.read_only { Attrs::READ_ONLY } else { Attrs::default() })
-        }
+        Node::Device(device) if device.bind => bind_device(dir, device),
         Node::Device(device) => match make_device(dir, device) {
             Err(Failure { step: Step::Mknod, errno: REFUSED, .. }) => {
                 // Version 1's rules cannot be set at once: the parent may just have forbidden all, and be about to
                 // allow the rest.
                 settle()?;
                 match make_device(dir, device) {
-                    Err(Failure { step: Step::Mknod, errno: REFUSED, .. }) => {
-                        bind_device(dir, device, Attrs::READ_ONLY)
-                    }
+                    Err(Failure { step: Step::Mknod, errno: REFUSED, .. }) => bind_device(dir, device),
                     other => other,
                 }
             }
@@ -91,7 +87,7 @@ fn is_device(stat: &Stat, device: &DeviceNode<'_>) -> bool {
 }
 
 /// Binds the host's node onto an empty file. The host may have another device under this name.
-fn bind_device(dir: BorrowedFd<'_>, device: &DeviceNode<'_>, attrs: Attrs) -> Result {
+fn bind_device(dir: BorrowedFd<'_>, device: &DeviceNode<'_>) -> Result {
     let source = copy_tree(CWD, device.host, false)?;
     if !is_device(&fstat(&source).at(Step::Stat)?, device) {
         return Err(Errno::NODEV).at(Step::OtherDevice);
@@ -104,6 +100,7 @@ fn bind_device(dir: BorrowedFd<'_>, device: &DeviceNode<'_>, attrs: Attrs) -> Re
     }
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let target = openat(dir, device.name, flags, Mode::empty()).at(Step::Open)?;
+    let attrs = if device.read_only { Attrs::READ_ONLY } else { Attrs::default() };
     attach_with(source.as_fd(), target.as_fd(), attrs)
 }
 

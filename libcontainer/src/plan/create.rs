@@ -288,6 +288,7 @@ mod tests {
             layout,
             own_binary: (1, 2),
             in_user_namespace: false,
+            owns_devices: true,
             denies_groups: false,
         };
         let arena = Arena::new();

@@ -68,15 +68,16 @@ fn binds(r: &Request<'_>) -> bool {
     r.valid.namespaces.has(NamespaceKind::User) || r.host.euid != 0
 }
 
-fn is_root(r: &Request<'_>) -> bool {
-    is_root_outside(r.host, &r.valid.namespaces, r.valid.config.linux.as_ref())
+/// Whether root of the container could change the mode of the host's nodes, and their owner.
+fn owns_nodes(r: &Request<'_>) -> bool {
+    r.host.owns_devices && is_root_outside(r.host, &r.valid.namespaces, r.valid.config.linux.as_ref())
 }
 
 fn default_node<'a>(b: &Builder<'a>, r: &Request<'_>, name: &str, major: u32, minor: u32) -> Node<'a> {
     let host = b.arena.cstr(&format!("/dev/{name}"));
     let name = b.arena.cstr(name);
     let mode = S_IFCHR | 0o666;
-    let (bind, read_only) = (binds(r), is_root(r));
+    let (bind, read_only) = (binds(r), owns_nodes(r));
     Node::Device(DeviceNode { name, mode, major, minor, uid: 0, gid: 0, host, bind, read_only })
 }
 
@@ -97,6 +98,6 @@ fn listed_node<'a>(b: &Builder<'a>, r: &Request<'_>, device: &Device, name: &str
         gid: device.gid.unwrap_or(0),
         host: b.arena.cstr(&device.path),
         bind: binds(r) && kind != S_IFIFO,
-        read_only: is_root(r),
+        read_only: owns_nodes(r),
     })
 }

@@ -1,16 +1,16 @@
 //! The checks in a virtual machine, which is theirs alone: on cgroup v2, and with systemd as the cgroup manager.
 
-use std::env;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::Instant;
+use std::{env, fs};
 
 use super::lane::Lane;
 use super::manager::Manager;
 use super::{HERE, Options, absolute};
 use crate::cgroup_view::CgroupView;
 use crate::error::{Doing, Error, Result};
-use crate::host::{self, Profile, TempDir};
+use crate::host::{self, Profile};
 use crate::vm::image::Image;
 use crate::vm::lane::PATIENCE;
 use crate::vm::{lane, shell_words};
@@ -46,11 +46,13 @@ pub fn check(manager: Manager, subject: &str, reference: &str, filter: Option<&s
     };
     let hint = "it is neither a path nor one of the machine's own runtimes";
     let reference = reference.ok_or(Error::Missing { what: "the reference".to_owned(), hint })?;
-    let directory = TempDir::new()?;
+    // Nobody removes it: the machine goes away, with what the engines have mounted in there.
+    let directory = env::temp_dir().join("corten-checks");
+    fs::create_dir(&directory).doing(|| format!("create {}", directory.display()))?;
     // As the other lane has it: volumes can be shared.
     host::run(Command::new("mount").args(["--make-rshared", "/"]))?;
     println!("cgroup    {}, {}", CgroupView::current().name(), manager.name());
-    let lane = Lane::prepare(directory.path(), &reference, Path::new(subject), manager)?;
+    let lane = Lane::prepare(&directory, &reference, Path::new(subject), manager)?;
     let tally = lane.check(filter)?;
     Ok(if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
+use super::OR;
 use super::check::{Check, Engine, Outcome, Place, Verdict};
 use super::daemon::Daemon;
 use super::manager::Manager;
@@ -64,8 +65,10 @@ impl<'l> Lane<'l> {
         let mut tally = Tally::default();
         let mut daemon = None;
         for (engine, checks) in SUITES {
-            let wanted =
-                |check: &&Check| filter.is_none_or(|w| format!("{engine} {}", check.name).contains(w));
+            let wanted = |check: &&Check| {
+                let name = format!("{engine} {}", check.name);
+                filter.is_none_or(|words| words.split(OR).any(|word| name.contains(word)))
+            };
             let checks: Vec<&'static Check> = checks.iter().copied().flatten().filter(wanted).collect();
             if checks.is_empty() {
                 continue;

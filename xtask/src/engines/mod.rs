@@ -36,6 +36,8 @@ const INSIDE: &str = "inside";
 const INIT: &str = "init";
 /// To the process in the machine that is nobody else's.
 const HERE: &str = "here";
+/// Between two filters.
+const OR: &str = "|";
 /// Instead of a filter: nothing is checked, and so many containers are timed.
 const TIMED: &str = "--timed=";
 const DEFAULT_RUNS: &str = "100";
@@ -50,7 +52,7 @@ struct Options {
     manager: Manager,
 }
 
-/// `cargo xtask test engines [--runtime PATH] [--reference PATH] [--cgroup v1|v2|hybrid] [-- FILTER]`, or in the virtual
+/// `cargo xtask test engines [--runtime PATH] [--reference PATH] [--cgroup v1|v2|hybrid] [-- FILTER...]`, or in the virtual
 /// machine, `--vm [--systemd-cgroup]`.
 pub fn run(args: &[String]) -> Result<ExitCode> {
     match args {
@@ -130,7 +132,7 @@ fn parse(args: &[String]) -> Result<Options> {
             "--reference" => options.reference = Some(value()?.into()),
             "--cgroup" => options.view = CgroupView::parse(value()?)?,
             "--runs" => options.runs = Some(value()?.clone()),
-            "--" => options.filter = Some(value()?.clone()),
+            "--" => options.filter = Some(args.by_ref().cloned().collect::<Vec<_>>().join(OR)),
             _ => return Err(Error::Usage),
         }
     }

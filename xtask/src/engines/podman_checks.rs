@@ -109,10 +109,11 @@ pub const CHECKS: &[Check] = &[
         r#"run --memory 64m --memory-swap 96m --memory-reservation 32m $I sh -c 'cd /sys/fs/cgroup/memory 2>/dev/null || cd /sys/fs/cgroup
         cat memory.limit_in_bytes memory.memsw.limit_in_bytes memory.soft_limit_in_bytes memory.max memory.swap.max memory.low 2>/dev/null'"#,
     ),
+    // As for Docker, the weight is only compared with the usual one.
     same(
         "--cpus, --cpu-shares",
         r#"run --cpus 0.5 $I sh -c 'cd /sys/fs/cgroup/cpu 2>/dev/null || cd /sys/fs/cgroup; cat cpu.cfs_quota_us cpu.cfs_period_us cpu.max 2>/dev/null'
-        run --cpu-shares 512 --cpuset-cpus 0 $I sh -c 'cd /sys/fs/cgroup/cpu 2>/dev/null || cd /sys/fs/cgroup; cat cpu.shares cpu.weight 2>/dev/null; grep Cpus_allowed_list /proc/self/status'"#,
+        run --cpu-shares 512 --cpuset-cpus 0 $I sh -c 'cd /sys/fs/cgroup/cpu 2>/dev/null || cd /sys/fs/cgroup; cat cpu.shares 2>/dev/null; [ ! -e cpu.weight ] || awk "{ print (\$1 < 100) }" cpu.weight; grep Cpus_allowed_list /proc/self/status'"#,
     ),
     same(
         "update",
