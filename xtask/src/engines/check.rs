@@ -137,7 +137,9 @@ bare() { podman --runtime "$RT" run --rm --cgroup-parent "$G" "$@"; }
 run() { bare --network none "$@"; }
 start() { podman --runtime "$RT" run -d --network none --cgroup-parent "$G" --name "$N" "$@" >/dev/null || echo "start: $?"; }
 create() { podman --runtime "$RT" create --network none --cgroup-parent "$G" --name "$N" "$@" >/dev/null || echo "create: $?"; }
-state() { podman inspect -f '{{.State.Status}} {{.State.ExitCode}}' "$N"; }
+settled() { podman inspect -f '{{.State.Status}}' "$N" | grep -qvx stopped; }
+# Podman says "stopped" until it has cleaned up, and may be asked before.
+state() { until_ok settled; podman inspect -f '{{.State.Status}} {{.State.ExitCode}}' "$N"; }
 notified() { needs python3; NOTIFY_SOCKET=$T/notify python3 -c '
 import os, socket, subprocess, sys
 s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)

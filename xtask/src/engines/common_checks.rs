@@ -62,10 +62,12 @@ pub const CHECKS: &[Check] = &[
         run -v $T/v:/v:ro $I sh -c 'touch /v/x; echo $?' 2>/dev/null; run -v $T/v/f:/etc/deep/new/f $I cat /etc/deep/new/f"#,
         "host\nguest\n1\nhost\n",
     ),
+    // A mount of its own: what else is on the mount of the root filesystem, runc makes private together with that.
     same(
         "--mount, propagation",
-        r#"mkdir $T/v; for p in rprivate rslave rshared; do
-        run --mount type=bind,src=$T/v,dst=/v,bind-propagation=$p $I sh -c 'grep " /v " /proc/self/mountinfo | cut -d" " -f5- | cut -d- -f1 | sed "s/:[0-9]*//g"'; done"#,
+        r#"mkdir $T/v; mount --bind $T/v $T/v; mount --make-shared $T/v; for p in rprivate rslave rshared; do
+        run --mount type=bind,src=$T/v,dst=/v,bind-propagation=$p $I sh -c 'grep " /v " /proc/self/mountinfo | cut -d" " -f5- | cut -d- -f1 | sed "s/:[0-9]*//g"'; done
+        umount $T/v"#,
     ),
     check(
         "no-new-privileges",
