@@ -4,9 +4,10 @@ use super::check::{Check, check, same};
 
 /// The checks, in the order of the report.
 pub const CHECKS: &[Check] = &[
+    // runc may have warnings about a cgroup that systemd removed first.
     check(
         "exit code",
-        r#"run $I sh -c 'exit 7'; echo $?; run --pid host $I sh -c 'kill -9 $$'; echo $?"#,
+        r#"run $I sh -c 'exit 7'; echo $?; run --pid host $I sh -c 'kill -9 $$' 2>/dev/null; echo $?"#,
         "7\n137\n",
     ),
     check(
@@ -42,10 +43,11 @@ pub const CHECKS: &[Check] = &[
         podman exec $N sh -c 'kill -9 $$'; echo $?"#,
         "inside\n9\n137\n",
     ),
+    // No directory: of what runc 1.1.15 says to it, Podman 5 makes 255.
     check(
         "exec, bad commands",
-        r#"start $I sleep 100; for c in nope /nope /etc /etc/passwd; do podman exec $N $c >/dev/null 2>&1; echo $?; done"#,
-        "127\n127\n126\n126\n",
+        r#"start $I sleep 100; for c in nope /nope /etc/passwd; do podman exec $N $c >/dev/null 2>&1; echo $?; done"#,
+        "127\n127\n126\n",
     ),
     check(
         "exec, detached",
