@@ -216,10 +216,18 @@ fn judge(settings: &Settings, name: &str, case_id: &str) -> Outcome {
     }
 }
 
-/// Leaves out the parts of a message that say nothing: scratch paths and very long words.
+/// Leaves out the parts of a message that say nothing, or something about this machine only: scratch paths, where the
+/// runtime and the harness's own cgroups are, and very long words.
 fn shorten(message: &str, settings: &Settings) -> String {
     let scratch = settings.scratch_root.to_string_lossy();
-    let short = message.replace(&*scratch, "$SCRATCH").replace(&"x".repeat(100), "x...");
+    let mut short = message.replace(&*scratch, "$SCRATCH").replace(&"x".repeat(100), "x...");
+    if let Some(name) = settings.runtime.file_name() {
+        short = short.replace(&*settings.runtime.to_string_lossy(), &name.to_string_lossy());
+    }
+    let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    for path in own.lines().filter_map(|line| line.splitn(3, ':').nth(2)).filter(|path| path.len() > 1) {
+        short = short.replace(path, "/$OWN");
+    }
     short.replace("x...x...", "x...")
 }
 

@@ -3,6 +3,55 @@
 
 /// Cases and their common reason.
 pub const GROUPS: &[(&[&str], &str)] = &[
+    (
+        &[
+            "old-kernel/no-openat2",
+            "old-kernel/none-of-them",
+            "old-kernel/threat/*",
+            "old-kernel/attack/*",
+            "old-kernel/escape/*",
+            "old-kernel/swap/*",
+            "old-kernel/mount/*",
+        ],
+        "without openat2 it looks for the files of /dev in the root, and no container comes about",
+    ),
+    (&["old-kernel/recursive-attributes"], "says what the kernel said, but not which kernel it needs"),
+    (
+        &[
+            "cgroup-v2/ownership",
+            "cgroup-v2/ownership-of-listed-files-alone",
+            "cgroup-v2/ownership-without-a-list",
+        ],
+        "hands a cgroup to root of a user namespace only, and not to the user of the process",
+    ),
+    (&["device/host-has-another"], "binds whatever the host has of that name"),
+    (&["swap/read-only-path"], "goes by the path twice: for the bind, and to make it read-only"),
+    (
+        &["race/create-while-another-hangs"],
+        "has no state until create is over: delete --force leaves the processes and the cgroup",
+    ),
+    (&["stress/same-id"], "has no lock: commands meet a directory without the state that they look for"),
+    (
+        &["limit/5000-mounts"],
+        "has a descriptor open for each mount when the program's limit of them is in force",
+    ),
+    (&["fault/events-stats"], "has no events"),
+    (
+        &["fault/run", "fault/run-userns", "fault/create", "fault/create-hooks", "fault/delete-force"],
+        "leaves its directory, the cgroup or a process when a call fails or it is killed before its state is written",
+    ),
+    (
+        &["fault/exec", "fault/exec-detached"],
+        "says nothing when the process is killed that is to become the program",
+    ),
+    (
+        &["edge/exec-terminal-in-the-foreground", "edge/terminal-in-the-foreground"],
+        "now and then prints the program's last output as an error of its own, in red",
+    ),
+    (
+        &["hook/when", "hook/namespaces-of-startContainer"],
+        "start does not wait for the hook that init runs, which may be over all the same",
+    ),
     (&["events/*"], "has no events"),
     (
         &["mount-link/source-itself", "mount-link/target-itself"],
@@ -25,7 +74,10 @@ pub const GROUPS: &[(&[&str], &str)] = &[
     ),
     (&["mount-option/tmpfs-iversion"], "hands iversion to the filesystem, and tmpfs has no such option"),
     (&["update/no-such-container"], "says it in other words"),
-    (&["edge/state-directory-is-full"], "leaves a directory when the state cannot be written"),
+    (
+        &["edge/state-directory-is-full", "damage/full-state-root"],
+        "leaves a directory when the state cannot be written",
+    ),
     (&["edge/state-directory-is-readonly"], "does not say why"),
     (&["edge/stdin-is-closed"], "crashes without a standard input, and leaves the container"),
     (&["edge/rootfs-is-tmpfs"], "remounts / read-only without the flags that it had"),
@@ -88,6 +140,10 @@ pub const GROUPS: &[(&[&str], &str)] = &[
             "input/wrong-args-empty",
             "input/wrong-mount-without-destination",
             "input/wrong-annotation-not-string",
+            "input/wrong-array-for-mount",
+            "input/wrong-oci-version-missing",
+            "input/wrong-hook-without-path",
+            "damage/state-directory-removed",
             "input/wrong-user-namespace-without-mapping",
             "input/id-dot-dot-only",
             "input/id-dot-only",
@@ -140,6 +196,7 @@ pub const GROUPS: &[(&[&str], &str)] = &[
             "input/wrong-hook-timeout-zero",
             "input/wrong-mapping-without-user-namespace",
             "input/wrong-oci-version-garbage",
+            "input/wrong-oci-version-short",
             "input/wrong-device-type",
             "input/wrong-readonly-path-relative",
             "input/wrong-masked-path-relative",
@@ -174,6 +231,10 @@ pub const GROUPS: &[(&[&str], &str)] = &[
         ],
         "does not check this",
     ),
+    (
+        &["input/wrong-array-for-user", "input/wrong-array-for-capabilities", "input/wrong-array-for-memory"],
+        "takes an array where an object has to be for an absent one",
+    ),
     (&["input/other-platforms"], "validates blocks of other platforms too"),
     (
         &[
@@ -194,6 +255,7 @@ pub const GROUPS: &[(&[&str], &str)] = &[
             "refused/blkio-weight-device-empty",
             "threat/many-mappings",
             "limit/340-mappings",
+            "limit/64-descriptors",
         ],
         "leaves the cgroup when create fails",
     ),

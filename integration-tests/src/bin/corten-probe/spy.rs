@@ -68,19 +68,27 @@ fn look(seen: &mut Seen, process: &Path, own: &Path) {
     }
     for link in fs::read_dir(process.join("fd")).into_iter().flatten().flatten() {
         let number: u32 = link.file_name().to_string_lossy().parse().unwrap_or(0);
-        if let (3.., Ok(target)) = (number, fs::read_link(link.path()))
-            && !is_own(&link.path(), &target)
+        if number > 2
+            && let Some(target) = strange(&link.path())
         {
             seen.links.insert(format!("fd {}", target.display()));
         }
     }
 }
 
-/// Whether what is open there is something that this process has under the same name, or a file of its procfs.
-fn is_own(link: &Path, target: &Path) -> bool {
+/// What is open there, unless this process has the same under the same name, or it is a file of its procfs. It is held
+/// meanwhile: by the next look the number may stand for another file, or for none.
+fn strange(link: &Path) -> Option<PathBuf> {
+    let held = handle(link).ok()?;
+    let target = fs::read_link(by_number(&held)).ok()?;
     let identity = |path: &Path| fs::metadata(path).map(|m| (m.dev(), m.ino())).ok();
-    let (there, here, proc) = (identity(link), identity(target), identity(Path::new("/proc")));
-    there.is_some() && (there == here || there.map(|t| t.0) == proc.map(|p| p.0))
+    let (there, here, proc) = (held.metadata().ok()?, identity(&target), identity(Path::new("/proc")));
+    let is_own = here == Some((there.dev(), there.ino())) || proc.is_some_and(|p| p.0 == there.dev());
+    (!is_own).then_some(target)
+}
+
+fn handle(path: &Path) -> std::io::Result<File> {
+    File::options().read(true).custom_flags(libc::O_PATH).open(path)
 }
 
 /// Keeps a handle of the program that the process was executed from, unless it is this one by now.
@@ -88,8 +96,7 @@ fn keep_program(seen: &mut Seen, process: &Path, own: &Path) {
     if seen.handles.len() == MAX_HANDLES {
         return;
     }
-    let file = File::options().read(true).custom_flags(libc::O_PATH).open(process.join("exe"));
-    if let Ok(file) = file
+    if let Ok(file) = handle(&process.join("exe"))
         && fs::read_link(by_number(&file)).is_ok_and(|target| target != own)
     {
         seen.handles.push(file);
