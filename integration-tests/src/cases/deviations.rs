@@ -344,7 +344,6 @@ const GROUPS: &[(&[&str], &str, &str, &str)] = &[
         "all of several simultaneous creates of one id may fail, each for the directory of another",
     ),
     (&["fault/*"], "runc", "1.1", "the C library or the Go runtime aborts on a fault of its own"),
-    (&["resources-as-runc/*"], "runc", "1.1", "is what the table compares with"),
     (&["process/absent"], "runc", "1.1", "refuses a configuration without a process at create"),
 ];
 
