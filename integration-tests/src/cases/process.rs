@@ -5,6 +5,7 @@ use crate::registry::{Case, Need};
 use crate::{Ctx, Facts, ensure, ensure_eq};
 use serde_json::{Value, json};
 use std::fs;
+use std::path::Path;
 
 pub fn cases() -> Vec<Case> {
     let mut cases = vec![
@@ -519,5 +520,31 @@ fn limits() -> Vec<Case> {
         .needs(&[Need::Capability(24, "CAP_SYS_RESOURCE")])
         .practice(),
     );
+    cases.push(
+        Case::new("rlimit/raise-in-user-namespace", &["RLIM-06"], raise_in_user_namespace)
+            .needs(&[Need::Capability(24, "CAP_SYS_RESOURCE"), Need::UserNs, Need::File("/usr/bin/prlimit")])
+            .practice(),
+    );
     cases
+}
+
+/// For whom the kernel asks for a capability of the host's user namespace; by a runtime that has less itself.
+fn raise_in_user_namespace(ctx: &Ctx) -> Verdict {
+    let mut b = ctx.bundle()?;
+    b.user_namespace(200_000)?;
+    b.set("/process/rlimits", json!([{"type": "RLIMIT_NOFILE", "soft": 30000, "hard": 40000}]));
+    let with_less = |args: &[&str]| {
+        let cmd = ctx.program(Path::new("/usr/bin/prlimit")).args(["--nofile=1000:2000", "--"]);
+        cmd.arg(&ctx.settings.runtime).arg("--root").arg(ctx.state_root()).args(args).ok()
+    };
+    b.steps(&[&["facts"]]).save()?;
+    let run = with_less(&["run", "--bundle", &b.dir.to_string_lossy(), &ctx.id()])?;
+    b.steps(&[&["sleep"]]);
+    let c = ctx.start(&b)?;
+    let exec = with_less(&["exec", &c.id, "/bin/probe", "facts"])?;
+    for out in [run, exec] {
+        let facts = Facts::lines(&out.stdout)?.remove(0);
+        ensure_eq!(facts.0["limits"]["Max open files"], json!(["30000", "40000"]), "open files");
+    }
+    c.delete_force().map(drop)
 }

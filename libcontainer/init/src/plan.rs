@@ -161,6 +161,8 @@ pub enum Op<'a> {
         soft: u64,
         /// Ceiling.
         hard: u64,
+        /// Where the kernel refuses, a privileged parent sets it.
+        or_parent: bool,
     },
     /// How the kernel divides processor time (sched_setattr(2)).
     Scheduler(&'a sys::SchedAttr),

@@ -293,7 +293,12 @@ impl<'a> Init<'a> {
             Op::Attribute { paths, value } => self.write_first(paths, value),
             Op::Hostname(name) => rustix::system::sethostname(name).at(Step::Sethostname),
             Op::Domainname(name) => rustix::system::setdomainname(name).at(Step::Setdomainname),
-            Op::Rlimit { resource, soft, hard } => identity::limit(*resource, *soft, *hard),
+            Op::Rlimit { resource, soft, hard, or_parent } => {
+                match identity::limit(*resource, *soft, *hard) {
+                    Err(refused) if *or_parent && refused.errno == Errno::PERM => Ok(()),
+                    other => other,
+                }
+            }
             Op::Scheduler(attr) => sys::sched_setattr(0, attr).at(Step::Scheduler),
             Op::IoPriority(value) => sys::ioprio_set(0, *value).at(Step::IoPriority),
             Op::Personality(domain) => sys::personality(*domain).at(Step::Personality),

@@ -60,6 +60,14 @@ pub(crate) fn limit_process(pid: i32, resource: u32, soft: u64, hard: u64) -> io
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// The ceiling of a resource for this process, and for what it clones; nothing where the kernel does not say.
+pub(crate) fn hard_limit(resource: u32) -> u64 {
+    let mut limit = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is written to within its bounds; nothing is set.
+    let done = unsafe { libc::prlimit64(0, resource, std::ptr::null(), &raw mut limit) };
+    if done == 0 { limit.rlim_max } else { 0 }
+}
+
 /// Which kind of namespace a descriptor of nsfs is (ioctl_ns(2), `NS_GET_NSTYPE`): its `CLONE_NEW*`.
 ///
 /// # Errors

@@ -17,7 +17,7 @@ use super::options::CreateOptions;
 use super::ownership::cgroup_owner;
 use super::place::{Place, plan_cgroup};
 use super::report::{hook_state, pid_inside};
-use super::scheduling::set_priorities;
+use super::scheduling::{limit_process, set_limits, set_priorities};
 use crate::cgroup::{Cgroup, DevicePolicy, Kind, Scope, Write, lower};
 use crate::config::{Config, Hooks, NamespaceKind, Process};
 use crate::error::{ConfigError, Error, FieldPath, PathError, Problem, Result};
@@ -25,14 +25,14 @@ use crate::hooks::{self, run_all_hooks, run_hooks};
 use crate::host::{HostFacts, check_kernel};
 use crate::launch::notify::make_directory;
 use crate::launch::{
-    ConsoleSocket, Event, Gate, LaunchError, NetDevices, Session, Sources, open_namespace, prepare, sys,
+    ConsoleSocket, Event, Gate, LaunchError, NetDevices, Session, Sources, open_namespace, prepare,
     write_mappings,
 };
-use crate::plan::{Arena, Origin, Request, clone_flags, compile_create};
+use crate::plan::{Arena, Request, clone_flags, compile_create};
 use crate::resctrl::{self, Resctrl};
 use crate::seccomp::{self, Arch, Filter, Program};
 use crate::state::{ContainerId, Entry, Lock, ProcessRef, State, StateError, Status, Store, time};
-use crate::validate::{Valid, rlimit_name, validate};
+use crate::validate::{Valid, validate};
 
 /// Where errors about resctrl point to.
 pub(super) const INTEL_RDT: &str = "linux.intelRdt";
@@ -408,6 +408,9 @@ impl Work<'_> {
         site.net_devices = self.move_net_devices(site.session()?.pid)?;
         self.configure(site, limits, early)?;
         let process = self.valid.config.process.as_ref();
+        if self.valid.namespaces.joins(NamespaceKind::User).is_some() {
+            set_limits(site.session()?.pid, &self.valid.rlimits, &self.valid.namespaces, self.host)?;
+        }
         set_priorities(site.session()?.pid, process, &self.valid.namespaces, self.host)?;
         if at_once {
             site.session()?.go_ahead()?;
@@ -537,11 +540,8 @@ impl Work<'_> {
         if self.host.euid != 0 {
             return Ok(());
         }
-        for (index, (resource, soft, hard)) in self.valid.rlimits.iter().enumerate() {
-            sys::limit_process(pid, *resource, *soft, *hard).map_err(|source| {
-                let path = Origin::Rlimit { index, name: rlimit_name(*resource) }.describe(0).into();
-                PathError { doing: "set", path, source }
-            })?;
+        for (index, limit) in self.valid.rlimits.iter().enumerate() {
+            limit_process(pid, index, *limit)?;
         }
         Ok(())
     }

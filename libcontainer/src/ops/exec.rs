@@ -11,7 +11,7 @@ use super::console::{Console, adopt_size};
 use super::labels::check_labels;
 use super::load;
 use super::options::{ExecFlags, ExecOptions, ExecProcess, listen_env};
-use super::scheduling::{OnCpus, set_priorities};
+use super::scheduling::{OnCpus, set_limits, set_priorities};
 use crate::cgroup::Cgroup;
 use crate::config::{Config, Process, User};
 use crate::error::{ConfigError, Error, FieldPath, PathError, Problem, Result, SyscallError};
@@ -247,8 +247,10 @@ fn join(state: &State, config: &Config, options: &ExecOptions) -> Result<Joined>
         .map_or(Ok(()), |groups| groups.join(session.pid, &FieldPath::new(INTEL_RDT)));
     let moved = controlled.map_err(Error::from).and_then(|()| session.move_into(&cgroup));
     drop(initially);
-    let placed =
-        moved.and_then(|()| set_priorities(session.pid, Some(process.process), &valid.namespaces, &host));
+    let placed = moved.and_then(|()| {
+        set_limits(session.pid, &process.rlimits, &valid.namespaces, &host)?;
+        set_priorities(session.pid, Some(process.process), &valid.namespaces, &host)
+    });
     if let Err(error) = placed {
         session.kill();
         return Err(error);

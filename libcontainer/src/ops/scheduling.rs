@@ -1,12 +1,15 @@
 //! What a privileged runtime sets for a process in another user namespace, and for itself.
 
+use std::io::ErrorKind;
+
 use corten_init::sys;
 
 use crate::config::Process;
 use crate::error::{PathError, Result};
 use crate::host::HostFacts;
-use crate::plan::{bits, io_priority, sched_attr};
-use crate::validate::Namespaces;
+use crate::launch::sys as launch;
+use crate::plan::{Origin, bits, io_priority, sched_attr};
+use crate::validate::{Namespaces, rlimit_name};
 
 /// Scheduling and I/O priority of a process that has lost the right to raise its own: the kernel asks for capabilities of
 /// the host's user namespace.
@@ -27,6 +30,41 @@ pub(super) fn set_priorities(
         sys::sched_setattr(pid, &sched_attr(scheduler)).map_err(failed("process.scheduler"))?;
     }
     Ok(())
+}
+
+/// Resource limits of a process in a user namespace that was there before. What it may lower, it lowers itself; what it
+/// would have to raise, only a privileged parent can.
+pub(super) fn set_limits(
+    pid: i32,
+    limits: &[(u32, u64, u64)],
+    namespaces: &Namespaces<'_>,
+    host: &HostFacts,
+) -> Result<()> {
+    if host.euid != 0 || !namespaces.has(crate::config::NamespaceKind::User) {
+        return Ok(());
+    }
+    for (index, limit @ (resource, _, hard)) in limits.iter().enumerate() {
+        match limit_process(pid, index, *limit) {
+            // Without CAP_SYS_RESOURCE: the process has the ceiling of this one, and could do it.
+            Err(e)
+                if e.source.kind() == ErrorKind::PermissionDenied
+                    && launch::hard_limit(*resource) >= *hard => {}
+            done => done?,
+        }
+    }
+    Ok(())
+}
+
+/// Sets the limit of that place in `process.rlimits`.
+pub(super) fn limit_process(
+    pid: i32,
+    index: usize,
+    (resource, soft, hard): (u32, u64, u64),
+) -> std::result::Result<(), PathError> {
+    launch::limit_process(pid, resource, soft, hard).map_err(|source| {
+        let path = Origin::Rlimit { index, name: rlimit_name(resource) }.describe(0).into();
+        PathError { doing: "set", path, source }
+    })
 }
 
 fn failed(field: &'static str) -> impl FnOnce(rustix::io::Errno) -> PathError {

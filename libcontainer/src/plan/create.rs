@@ -246,12 +246,12 @@ fn write_proc(b: &mut Builder<'_>, r: &Request<'_>) {
 /// From the limits to the program.
 fn finish_process(b: &mut Builder<'_>, r: &Request<'_>, runnable: &Runnable<'_>) {
     let new_user = r.valid.namespaces.creates(NamespaceKind::User);
-    // A privileged parent sets them itself: the child has lost the right to raise a limit.
-    if !(new_user && r.host.euid == 0) {
-        push_rlimits(b, runnable.rlimits);
-    }
     let by =
         if r.valid.namespaces.has(NamespaceKind::User) && r.host.euid == 0 { By::Parent } else { By::Child };
+    // In a user namespace of its own, the parent has set them with the mappings.
+    if !(new_user && by == By::Parent) {
+        push_rlimits(b, runnable.rlimits, by);
+    }
     push_scheduling(b, runnable.process, r.valid.config.linux.as_ref(), by);
     let gate = if r.gate { Some(b.demand(Demand::Gate)) } else { None };
     let how = Circumstances {

@@ -86,8 +86,8 @@ fn join_process(b: &mut Builder<'_>, r: &JoinRequest<'_>) {
         push_console(b, Some(process), false);
     }
     push_labels(b, process);
-    push_rlimits(b, &r.process.rlimits);
     let by = if r.namespaces.has(NamespaceKind::User) && r.host.euid == 0 { By::Parent } else { By::Child };
+    push_rlimits(b, &r.process.rlimits, by);
     push_settings(b, process, r.linux, by);
     push_affinity(b, process);
     let how = Circumstances {

@@ -4,6 +4,7 @@ use std::ffi::CStr;
 
 use corten_init::{ConsoleOp, HandOver, Identity, Op, SeccompOp, Slot};
 
+use super::scheduling::By;
 use super::{Builder, Circumstances, Demand, Origin, process};
 use crate::config::Process;
 use crate::seccomp::Filter;
@@ -20,9 +21,12 @@ pub(super) struct Runnable<'r> {
     pub exact_env: bool,
 }
 
-pub(super) fn push_rlimits(b: &mut Builder<'_>, rlimits: &[(u32, u64, u64)]) {
+/// In another user namespace, the child has lost the right to raise a limit; a privileged parent has not. Both set it: the
+/// parent may lack CAP_SYS_RESOURCE, without which it can do nothing for a process of another user.
+pub(super) fn push_rlimits(b: &mut Builder<'_>, rlimits: &[(u32, u64, u64)], by: By) {
     for (index, (resource, soft, hard)) in rlimits.iter().enumerate() {
-        let op = Op::Rlimit { resource: *resource, soft: *soft, hard: *hard };
+        let or_parent = by == By::Parent;
+        let op = Op::Rlimit { resource: *resource, soft: *soft, hard: *hard, or_parent };
         b.push(op, Origin::Rlimit { index, name: rlimit_name(*resource) });
     }
 }
