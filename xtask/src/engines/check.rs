@@ -187,7 +187,11 @@ process() { python3 -c '
 import json, sys
 json.dump({"cwd": "/", "user": {"uid": 0, "gid": 0}, "env": ["PATH=/bin"], "terminal": sys.argv[1] == "yes", "args": sys.argv[2:]}, sys.stdout)' "$@"; }
 ended() { until_ok test -s $T/exits/$N; cat $T/exits/$N; echo; }
-logged() { until_ok grep -q "$1" $2; cut -d' ' -f2- $2; }
+complete() { grep -q "$1" $2 && tail -n 1 $2 | grep -q '^[^ ]* [^ ]* F'; }
+# A line that conmon has read in pieces is one line.
+logged() { until_ok complete "$1" $2; cut -d' ' -f2- $2 | awk '
+{ s = $1; f = $2; sub(/^[^ ]* [PF] /, ""); line[s] = line[s] $0 }
+f == "F" { print s, f, line[s]; line[s] = "" }'; }
 "#;
 
 const DOCKER_EPILOGUE: &str = "\ndocker rm -f \"$N\" >/dev/null 2>&1\n:\n";
@@ -252,12 +256,21 @@ impl Check {
         let output = command.output().doing(|| "start the shell".to_owned())?;
         fs::remove_dir_all(scratch).doing(|| format!("remove {}", scratch.display()))?;
         let text = String::from_utf8_lossy(&output.stdout).replace(&*path.to_string_lossy(), "RUNTIME");
-        let mut text = normalise(&text, &container);
+        let mut text = normalise(&without_warnings(&text), &container);
         if !output.status.success() {
             text += &format!("(the check itself ended with {})\n", output.status);
         }
         Ok(text)
     }
+}
+
+/// Without what runc 1.1 says of a cgroup that systemd has removed before it.
+fn without_warnings(text: &str) -> String {
+    let is_warning = |line: &str| {
+        line.contains("level=warning msg=\"freezer not supported:")
+            || line.contains("level=warning msg=\"lstat /sys/fs/cgroup/")
+    };
+    text.split_inclusive('\n').filter(|line| !is_warning(line)).collect()
 }
 
 /// Takes out ids (hexadecimal words of twelve digits and more), the container's name, and the carriage returns of a terminal.

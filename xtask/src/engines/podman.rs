@@ -57,7 +57,12 @@ pub fn rootless(directory: &Path, archive: &Path) -> Result<Place> {
     for path in [&home, &run] {
         chown(path, Some(USER), Some(USER)).doing(|| format!("give away {}", path.display()))?;
     }
-    place.environment.extend([("HOME", home.into()), ("XDG_RUNTIME_DIR", run.into()), ("G", "".into())]);
+    place.environment.extend([
+        ("USER", "lane".into()),
+        ("HOME", home.into()),
+        ("XDG_RUNTIME_DIR", run.into()),
+        ("G", "".into()),
+    ]);
     let user = USER.to_string();
     let mut import = command_in(&place);
     import.args(["setpriv", "--reuid", &user, "--regid", &user, "--clear-groups", "--"]);
