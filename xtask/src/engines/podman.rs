@@ -59,6 +59,7 @@ pub fn rootless(directory: &Path, archive: &Path) -> Result<Place> {
     }
     place.environment.extend([
         ("USER", "lane".into()),
+        ("TMPDIR", run.clone().into()),
         ("HOME", home.into()),
         ("XDG_RUNTIME_DIR", run.into()),
         ("G", "".into()),
